@@ -1,0 +1,1 @@
+"""TinyTorch: the machine-learning framework that you build, module by module."""

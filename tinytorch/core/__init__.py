@@ -1,0 +1,1 @@
+"""Your exported modules. `tito export` writes the files beside this one."""
