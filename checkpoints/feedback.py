@@ -1,0 +1,315 @@
+"""What a checkpoint says to a student: comparisons that explain themselves.
+
+A checkpoint imports its helpers from here, and only from here. Each comparison raises
+`Mismatch`, whose parts (asked, expected, got, hint) travel to the report as named fields.
+"""
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tito.render.failure import failure_text
+
+KINDS = ("imports", "functionality", "integration", "performance")
+ARRAY_ITEMS_SHOWN = 24
+TEXT_SHOWN = 240
+
+
+def asks(
+    kind: str, *, step: int, of: str, hint: str, module: str | None = None
+) -> pytest.MarkDecorator:
+    """Mark a test with what it asks, and where a student should look when it fails.
+
+    Args:
+        kind: One of `KINDS`.
+        step: The step of the module that the test exercises.
+        of: The function, class or method to open, as the module names it.
+        hint: The concept, then the place, never the answer.
+        module: The module's id, such as "05"; by default that of the checkpoint.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of test {kind!r}; use one of {', '.join(KINDS)}")
+    if not hint.strip():
+        raise ValueError(f"the hint of a test of {of} is empty; name the concept")
+    return pytest.mark.rung(kind=kind, step=step, of=of, hint=hint, module=module)
+
+
+class Mismatch(AssertionError):
+    """A checkpoint's verdict: what was asked, expected and got, as separate parts.
+
+    `asked`, `hint` and `place` are filled in from the test when it did not give them.
+    """
+
+    def __init__(
+        self,
+        headline: str,
+        *,
+        call: str = "",
+        expected: str = "",
+        got: str = "",
+        asked: str | None = None,
+        hint: str | None = None,
+        detail: str = "",
+    ):
+        super().__init__(headline)
+        self.headline = headline
+        self.call = call
+        self.expected = expected
+        self.got = got
+        self.asked = asked
+        self.hint = hint
+        self.detail = detail
+        self.place = ""
+
+    def __str__(self) -> str:
+        parts = [
+            ("asked", self.asked or ""),
+            ("expected", self.expected),
+            ("got", self.got),
+            ("differs", self.detail),
+            ("hint", self.hint or ""),
+            ("look at", self.place),
+        ]
+        return failure_text(self.headline, parts)
+
+
+def show(value: Any) -> str:
+    """Write a value on one short line: arrays without `array(...)`, long texts cut."""
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        text = np.array2string(array, precision=4, threshold=ARRAY_ITEMS_SHOWN, edgeitems=3)
+        text = " ".join(text.split())
+    elif isinstance(value, float):
+        text = f"{value:.6g}"
+    else:
+        text = repr(value)
+    return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"
+
+
+def values_of(got: Any, call: str) -> np.ndarray:
+    """Return what the student's call gave as an array: `.numpy()` of anything tensor-like."""
+    if got is None:
+        raise Mismatch(f"{call}: expected an array, got None", call=call, got="None")
+    if isinstance(got, str | bytes | dict):
+        kind = type(got).__name__
+        raise Mismatch(f"{call}: expected an array, got a {kind}", call=call, got=show(got))
+    if not isinstance(got, np.ndarray | np.generic | bool | int | float | complex | list | tuple):
+        got = got.numpy()
+    try:
+        array = np.asarray(got)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype == object:
+        raise Mismatch(f"{call}: expected an array of numbers", call=call, got=show(got))
+    return array
+
+
+def _difference(got: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
+    """Say where two arrays of one shape first differ, and by how much at most."""
+    if got.ndim == 0:
+        return ""
+    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    with np.errstate(all="ignore"):
+        gaps = np.abs(got.astype(np.float64) - expected.astype(np.float64))
+    finite = gaps[wrong & np.isfinite(gaps)]
+    largest = f", largest difference {finite.max():.4g}" if finite.size else ""
+    return (
+        f"first at index {list(first)}: expected {show(expected[first])}, got {show(got[first])}"
+        f" ({int(wrong.sum())} of {got.size} values differ{largest})"
+    )
+
+
+def expect(
+    got: Any,
+    expected: Any,
+    *,
+    call: str,
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+    dtype: Any = None,
+    asked: str | None = None,
+    hint: str | None = None,
+) -> np.ndarray:
+    """Compare the shape, then the dtype, then the values of what a call gave.
+
+    Args:
+        got: A number, an array, or anything with `.numpy()`.
+        expected: What the trusted side computed.
+        call: How the call looks to the student, such as `Tensor.sum(axis=1)`.
+        rtol, atol: Tolerances as in `numpy.isclose`; NaN equals NaN.
+        dtype: The dtype to require, if any.
+
+    Returns:
+        The values, as an array, for further checks.
+
+    Raises:
+        Mismatch: If anything differs.
+    """
+    array, wanted = values_of(got, call), np.asarray(expected)
+    words = {"call": call, "asked": asked, "hint": hint}
+    sides = {"expected": show(wanted), "got": show(array)}
+    if array.shape != wanted.shape:
+        headline = f"{call}: expected shape {wanted.shape}, got {array.shape}"
+        raise Mismatch(headline, **words, **sides)
+    if dtype is not None and array.dtype != np.dtype(dtype):
+        headline = f"{call}: expected dtype {np.dtype(dtype)}, got {array.dtype}"
+        raise Mismatch(headline, **words, **sides)
+    with np.errstate(all="ignore"):
+        wrong = ~np.isclose(array, wanted, rtol=rtol, atol=atol, equal_nan=True)
+    if wrong.any():
+        headline = f"{call}: wrong value" + ("s" if array.ndim else "")
+        raise Mismatch(headline, **words, **sides, detail=_difference(array, wanted, wrong))
+    return array
+
+
+def expect_equal(
+    got: Any, expected: Any, *, call: str, asked: str | None = None, hint: str | None = None
+) -> None:
+    """Require a plain value (number, text, list, tuple, dict) to be exactly the expected one."""
+    plain = bool | int | float | complex | str | bytes | list | tuple | dict | np.generic | np.dtype
+    same = got is None if expected is None else isinstance(got, plain) and got == expected
+    if same is not True and not isinstance(same, np.bool_) or not bool(same):
+        headline = f"{call}: expected {show(expected)}, got {show(got)}"
+        if len(headline) > 79:
+            headline = f"{call}: not the expected value"
+        raise Mismatch(
+            headline, call=call, expected=show(expected), got=show(got), asked=asked, hint=hint
+        )
+
+
+def expect_true(
+    ok: bool,
+    *,
+    call: str,
+    expected: str,
+    got: Any,
+    asked: str | None = None,
+    hint: str | None = None,
+) -> None:
+    """Require a fact that the trusted side established; `expected` says it in words."""
+    if not isinstance(ok, bool | np.bool_):
+        raise TypeError(f"{call}: a verdict must be a bool of the trusted side, got {type(ok)}")
+    if not ok:
+        got = got if isinstance(got, str) else show(got)
+        headline = f"{call}: expected {expected}"
+        if len(headline) > 79:
+            headline = f"{call}: not as expected"
+        raise Mismatch(headline, call=call, expected=expected, got=got, asked=asked, hint=hint)
+
+
+def expect_at_most(
+    value: float, limit: float, *, call: str, what: str, hint: str | None = None
+) -> None:
+    """Require a measured figure (a ratio, bytes, a growth) to stay within its limit."""
+    expect_true(
+        bool(value <= limit),
+        call=call,
+        expected=f"{what} at most {limit:.6g}",
+        got=f"{value:.4g}",
+        hint=hint,
+    )
+
+
+def expect_raises(
+    exceptions: type[Exception] | tuple[type[Exception], ...],
+    function: Callable[..., Any],
+    *arguments: Any,
+    call: str,
+    mentions: Iterable[Any] = (),
+    hint: str | None = None,
+    **keywords: Any,
+) -> str:
+    """Require a call to be refused with one of these errors, and its message to name the values.
+
+    A stub's NotImplementedError is never what was asked for: it is passed on.
+
+    Returns:
+        The message, for further checks.
+    """
+    wanted = exceptions if isinstance(exceptions, tuple) else (exceptions,)
+    names = " or ".join(e.__name__ for e in wanted)
+    try:
+        result = function(*arguments, **keywords)
+    except NotImplementedError:
+        raise
+    except wanted as error:
+        message = str(error)
+    except Mismatch:
+        raise
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError) as error:
+        got = f"{type(error).__name__}: {error}"
+        raise Mismatch(
+            f"{call}: expected {names}", call=call, expected=names, got=got[:TEXT_SHOWN], hint=hint
+        ) from None
+    else:
+        plain = isinstance(result, str | bool | int | float | list | tuple | np.ndarray)
+        got = "no error" + (f", but {show(result)}" if plain else "")
+        raise Mismatch(
+            f"{call}: expected {names}, got no error",
+            call=call,
+            expected=names,
+            got=got,
+            hint=hint,
+        )
+    missing = [str(word) for word in mentions if str(word) not in message]
+    if missing:
+        raise Mismatch(
+            f"{call}: the error does not name {', '.join(missing)}",
+            call=call,
+            expected=f"a message that names {', '.join(missing)}",
+            got=show(message),
+            hint=hint,
+        )
+    return message
+
+
+def timed(function: Callable[..., Any], *arguments: Any, repeat: int = 5, **keywords: Any) -> float:
+    """Return the best of `repeat` wall-clock times of a call, in seconds, after one warm-up."""
+    function(*arguments, **keywords)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        best = float("inf")
+        for _ in range(repeat):
+            start = time.perf_counter()
+            function(*arguments, **keywords)
+            best = min(best, time.perf_counter() - start)
+    finally:
+        if was_enabled:
+            gc.enable()
+    return best
+
+
+class Probe:
+    """Pristine source that runs beside the student's code; attributes are what it defines.
+
+    Under plain pytest it runs in this process; under `tito` it runs in the worker, and its
+    attributes are proxies like any other.
+    """
+
+    def __init__(self, source: str, name: str):
+        self._source = source
+        self._name = name
+        self._namespace: dict[str, Any] | None = None
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        isolation = sys.modules.get("tito.isolation")
+        if isolation is not None and isolation.current() is not None:
+            return getattr(isolation.probe(self._source, self._name), attribute)
+        if self._namespace is None:
+            namespace: dict[str, Any] = {"__name__": self._name}
+            exec(compile(self._source, f"<{self._name}>", "exec"), namespace)
+            self._namespace = namespace
+        return self._namespace[attribute]
+
+
+def probe(source: str, name: str = "probe") -> Probe:
+    """Prepare source to run beside the student's code; nothing runs until it is used."""
+    return Probe(source, name)

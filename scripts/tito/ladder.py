@@ -1,0 +1,202 @@
+"""Read checkpoints/ladder.toml, the one list of stages, rungs, tiers and milestones."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+LADDER_FILE = Path("checkpoints") / "ladder.toml"
+
+
+class LadderError(ValueError):
+    """The ladder file, or a name looked up in it, is wrong; the message says how to mend it."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One rung: a module, the question its checkpoint answers, and what it is worth.
+
+    `aliases` are older course names; `free` names tests that may pass on a stripped module.
+    `seconds` is the budget of the whole checkpoint, `test_seconds` that of one test.
+    """
+
+    id: str
+    module: str
+    name: str
+    question: str
+    stage: str
+    points: int
+    needs: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+    free: tuple[str, ...] = ()
+    seconds: float = 120.0
+    test_seconds: float = 20.0
+
+    @property
+    def folder(self) -> str:
+        """The module's folder under modules/, such as `05_autograd`."""
+        return f"{self.id}_{self.module}"
+
+    @property
+    def source(self) -> str:
+        """The module's file from the root of the tree, with forward slashes."""
+        return f"modules/{self.folder}/{self.module}.py"
+
+    @property
+    def file(self) -> str:
+        """The checkpoint's pytest file from the root of the tree."""
+        return f"checkpoints/checkpoint_{self.id}_{self.name}.py"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the journey; its capability is shown when all of its rungs have passed."""
+
+    name: str
+    short: str
+    capability: str
+
+
+@dataclass(frozen=True)
+class Tier:
+    """A run of modules taught together."""
+
+    name: str
+    first: str
+    last: str
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """A historical result to reproduce, and the modules that unlock it."""
+
+    id: str
+    year: int
+    title: str
+    requires: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The whole ladder, checked: ids in order, needs that exist, points that sum to 100."""
+
+    version: int
+    checkpoints: tuple[Checkpoint, ...]
+    stages: tuple[Stage, ...]
+    tiers: tuple[Tier, ...]
+    milestones: tuple[Milestone, ...]
+
+    @cached_property
+    def by_id(self) -> dict[str, Checkpoint]:
+        """The checkpoints by their two-digit id."""
+        return {c.id: c for c in self.checkpoints}
+
+    @property
+    def points(self) -> int:
+        """What the whole ladder is worth."""
+        return sum(c.points for c in self.checkpoints)
+
+    def tier_of(self, checkpoint_id: str) -> str:
+        """The tier a checkpoint belongs to, or "" for the setup."""
+        return next((t.name for t in self.tiers if t.first <= checkpoint_id <= t.last), "")
+
+    def transitive_needs(self, checkpoint_id: str) -> tuple[str, ...]:
+        """All prerequisites of a checkpoint, direct and indirect, in order."""
+        found: set[str] = set()
+        waiting = list(self.by_id[checkpoint_id].needs)
+        while waiting:
+            need = waiting.pop()
+            if need not in found:
+                found.add(need)
+                waiting += self.by_id[need].needs
+        return tuple(sorted(found))
+
+    def find(self, name: str) -> Checkpoint:
+        """Find a rung by number, module, folder, checkpoint name or older course name.
+
+        Raises:
+            LadderError: If nothing matches; it names the nearest match.
+        """
+        key = name.strip().lower().replace("-", "_")
+        if key.isdigit():
+            key = key.zfill(2)
+        names: dict[str, Checkpoint] = {}
+        for c in self.checkpoints:
+            for known in (c.id, c.module, c.folder, c.name, f"{c.id}_{c.name}", *c.aliases):
+                names.setdefault(known, c)
+        if key in names:
+            return names[key]
+        near = get_close_matches(key, names, n=1, cutoff=0.5)
+        guess = f"; did you mean {near[0]} ({names[near[0]].folder})?" if near else ""
+        first, last = self.checkpoints[0].id, self.checkpoints[-1].id
+        mend = guess or f"; use a number {first}–{last} or a name from: tito module list"
+        raise LadderError(f"no module or checkpoint called {name!r}{mend}")
+
+
+def _build(kind: type, row: dict[str, Any], where: str) -> Any:
+    """Make a dataclass from a table, naming unknown and missing keys."""
+    known = {f.name: f for f in fields(kind)}
+    for key in row:
+        if key not in known:
+            near = get_close_matches(key, known, n=1)
+            raise LadderError(
+                f"{where}: unknown key {key!r}; did you mean {near[0] if near else list(known)}?"
+            )
+    frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    try:
+        return kind(**frozen)
+    except TypeError as error:
+        raise LadderError(f"{where}: {error}") from None
+
+
+def _check(ladder: Ladder, where: str) -> None:
+    """Refuse a ladder whose parts contradict each other."""
+    ids = [c.id for c in ladder.checkpoints]
+    if ids != [f"{i:02}" for i in range(len(ids))]:
+        raise LadderError(f"{where}: the ids must run 00, 01, 02 … without a gap, got {ids}")
+    stages = {s.name for s in ladder.stages}
+    for c in ladder.checkpoints:
+        if c.stage not in stages:
+            raise LadderError(f"{where}: checkpoint {c.id}: no stage is called {c.stage!r}")
+        for need in c.needs:
+            if need >= c.id or need not in ids:
+                raise LadderError(f"{where}: checkpoint {c.id} needs {need!r}, not an earlier rung")
+    for m in ladder.milestones:
+        for need in m.requires:
+            if need not in ids:
+                raise LadderError(f"{where}: milestone {m.id} requires {need!r}, no such rung")
+    if ladder.points != 100:
+        raise LadderError(f"{where}: the points must sum to 100, not {ladder.points}")
+
+
+def parse_ladder(text: str, where: str = str(LADDER_FILE)) -> Ladder:
+    """Build the ladder from the text of its file; errors name the file and the key."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise LadderError(f"{where}: not valid TOML: {error}") from None
+    parts = {"checkpoint": Checkpoint, "stage": Stage, "tier": Tier, "milestone": Milestone}
+    for key in data:
+        if key not in (*parts, "version"):
+            raise LadderError(f"{where}: unknown table {key!r}; known: version, {', '.join(parts)}")
+    rows = {
+        key: tuple(_build(kind, row, f"{where}: {key} {n}") for n, row in enumerate(data.get(key, [])))
+        for key, kind in parts.items()
+    }
+    ladder = Ladder(
+        data.get("version", 1), rows["checkpoint"], rows["stage"], rows["tier"], rows["milestone"]
+    )
+    _check(ladder, where)
+    return ladder
+
+
+def load_ladder(root: Path) -> Ladder:
+    """Read the ladder of the tree at `root`."""
+    path = root / LADDER_FILE
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LadderError(f"cannot read {LADDER_FILE}: {error.strerror}; is {root} a TinyTorch tree?") from None
+    return parse_ladder(text)
