@@ -168,7 +168,12 @@ def expect(
 
 
 def expect_equal(
-    got: Any, expected: Any, *, call: str, asked: str | None = None, hint: str | None = None
+    got: Any,
+    expected: Any,
+    *,
+    call: str,
+    asked: str | None = None,
+    hint: str | None = None,
 ) -> None:
     """Require a plain value (number, text, list, tuple, dict) to be exactly the expected one."""
     plain = bool | int | float | complex | str | bytes | list | tuple | dict | np.generic | np.dtype
@@ -178,7 +183,12 @@ def expect_equal(
         if len(headline) > 79:
             headline = f"{call}: not the expected value"
         raise Mismatch(
-            headline, call=call, expected=show(expected), got=show(got), asked=asked, hint=hint
+            headline,
+            call=call,
+            expected=show(expected),
+            got=show(got),
+            asked=asked,
+            hint=hint,
         )
 
 
@@ -241,10 +251,21 @@ def expect_raises(
         message = str(error)
     except Mismatch:
         raise
-    except (ValueError, TypeError, IndexError, KeyError, AttributeError, ArithmeticError) as error:
+    except (
+        ValueError,
+        TypeError,
+        IndexError,
+        KeyError,
+        AttributeError,
+        ArithmeticError,
+    ) as error:
         got = f"{type(error).__name__}: {error}"
         raise Mismatch(
-            f"{call}: expected {names}", call=call, expected=names, got=got[:TEXT_SHOWN], hint=hint
+            f"{call}: expected {names}",
+            call=call,
+            expected=names,
+            got=got[:TEXT_SHOWN],
+            hint=hint,
         ) from None
     else:
         plain = isinstance(result, str | bool | int | float | list | tuple | np.ndarray)

@@ -1,0 +1,61 @@
+"""Fixtures of the checkpoints, and the words that a failure gets from its test."""
+
+import os
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from checkpoints.feedback import Mismatch
+from tito.files import FileProblem, read_text
+from tito.ladder import Checkpoint, load_ladder
+from tito.source import parse
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker that `asks` puts on a test."""
+    config.addinivalue_line("markers", "rung(kind, step, of, hint, module): what a test asks")
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers, seeded per run (TITO_SEED) and per test."""
+    seed = int(os.environ.get("TITO_SEED", "0"))
+    return np.random.default_rng([seed, zlib.crc32(request.node.nodeid.encode())])
+
+
+def rung_of(item: pytest.Item, marker: pytest.Mark) -> Checkpoint:
+    """The rung whose module a test is about: by default that of its file's number."""
+    module = marker.kwargs.get("module") or item.path.stem.split("_")[1]
+    return load_ladder(ROOT).find(module)
+
+
+def place_of(rung: Checkpoint, name: str, step: int) -> str:
+    """Where to look: file, line and step of a name, then the command to repeat."""
+    try:
+        line = parse(read_text(ROOT, rung.source), rung.source).locate(name)
+    except FileProblem as problem:
+        return str(problem)
+    where = f"{rung.source}:{line}" if line else rung.source
+    return f"{where} (step {step}), then: tito checkpoint run {rung.id}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Complete a mismatch with its test's question, hint and place."""
+    try:
+        return (yield)
+    except Mismatch as mismatch:
+        marker = item.get_closest_marker("rung")
+        if marker is not None:
+            words = marker.kwargs
+            doc = (getattr(item.function, "__doc__", None) or "").strip()
+            mismatch.asked = mismatch.asked or doc.split("\n\n")[0]
+            mismatch.hint = mismatch.hint or words["hint"]
+            rung = rung_of(item, marker)
+            mismatch.place = mismatch.place or place_of(rung, words["of"], words["step"])
+        raise

@@ -1,0 +1,106 @@
+"""Read what a student pushed as plain data, and write results so that a kill loses nothing."""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+
+SOURCE_LIMIT = 1 << 20  # bytes; the longest module of the course is under 64 KiB
+
+
+class FileProblem(ValueError):
+    """A file cannot be used: `message` says why, `mend` what to do."""
+
+    def __init__(self, file: str, message: str, mend: str, line: int = 1):
+        super().__init__(f"{file}:{line}: {message}; {mend}")
+        self.file, self.line, self.message, self.mend = file, line, message, mend
+
+
+def read_bytes(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> bytes:
+    """Read a regular file below `root` without following any link.
+
+    Raises:
+        FileProblem: If it is missing, a link, a directory, a device or larger than `limit` bytes.
+    """
+    path = root
+    for part in Path(relative).parts:
+        path = path / part
+        if path.is_symlink():
+            raise FileProblem(
+                relative,
+                "is a symbolic link",
+                "replace the link by the file itself and push again",
+            )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | _NONBLOCK | _BINARY)
+    except FileNotFoundError:
+        raise FileProblem(
+            relative,
+            "is missing",
+            f"bring it back with: git checkout HEAD -- {relative}",
+        ) from None
+    except OSError as error:
+        raise FileProblem(
+            relative, f"cannot be read ({error.strerror})", "make it a readable file"
+        ) from None
+    with os.fdopen(descriptor, "rb") as file:
+        facts = os.fstat(descriptor)
+        if not stat.S_ISREG(facts.st_mode):
+            kind = "a directory" if stat.S_ISDIR(facts.st_mode) else "not a regular file"
+            raise FileProblem(relative, f"is {kind}", "put the module's source file in its place")
+        if facts.st_size > limit:
+            raise FileProblem(
+                relative,
+                f"has {facts.st_size:,} bytes, more than the {limit:,} allowed",
+                "remove data and outputs from the source file",
+            )
+        return file.read(limit + 1)[:limit]
+
+
+def read_text(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> str:
+    """Read a UTF-8 text below `root`: a byte-order mark is dropped, line ends become `\\n`."""
+    data = read_bytes(root, relative, limit)
+    if b"\0" in data:
+        line = data[: data.index(b"\0")].count(b"\n") + 1
+        raise FileProblem(relative, "holds a NUL byte", "save it as UTF-8 text", line)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        value = data[error.start]
+        raise FileProblem(
+            relative,
+            f"is not UTF-8 text (byte 0x{value:02x})",
+            "save it as UTF-8",
+            line,
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def write_atomic(path: Path, data: bytes | str) -> bool:
+    """Write a file whole or not at all; a file that already holds `data` is left alone.
+
+    Returns:
+        Whether the file changed.
+    """
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    try:
+        if path.is_file() and not path.is_symlink() and path.read_bytes() == content:
+            return False
+    except OSError:
+        pass  # unreadable: the replacement below settles it, or says why not
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a named pipe must not wait for a writer
+_BINARY = getattr(os, "O_BINARY", 0)
