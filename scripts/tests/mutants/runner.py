@@ -1,0 +1,179 @@
+"""Run a checkpoint, in-process, against changed sources: mutants, stubs, or the reference.
+
+    python scripts/tests/mutants/runner.py 05             every mutant of module 05
+    python scripts/tests/mutants/runner.py 05 --only NAME one mutant, with pytest's own output
+    python scripts/tests/mutants/runner.py 05 --stripped  the checkpoint on stubs: every test must fail
+    python scripts/tests/mutants/runner.py 05 --reference the checkpoint on the solutions
+
+Prints one JSON line a case. NumPy and pytest are imported once; each case runs in a fork.
+"""
+
+import argparse
+import contextlib
+import importlib.abc
+import importlib.machinery
+import io
+import json
+import os
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import numpy  # noqa: F401 (imported before the forks)
+import pytest
+
+from tito.export import exported_text
+from tito.files import FileProblem
+from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.source import parse
+from tito.strip import strip
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class MemoryFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Import `tinytorch.core.*` from a dictionary of texts; faces come from the tree."""
+
+    def __init__(self, texts: dict[str, tuple[str, str]]):
+        self.texts = texts
+
+    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ANN201, D102
+        if not name.startswith("tinytorch.core."):
+            return None
+        if name not in self.texts:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        return importlib.machinery.ModuleSpec(name, self, origin=self.texts[name][1])
+
+    def exec_module(self, module: ModuleType) -> None:  # noqa: D102
+        text, file = self.texts[module.__name__]
+        exec(compile(text, file, "exec"), module.__dict__)
+
+
+class Outcomes:
+    """A pytest plugin that notes the outcome of each test."""
+
+    def __init__(self) -> None:
+        self.failed: dict[str, str] = {}
+        self.passed: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Note what failed, and the first line that says why."""
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.failed[report.nodeid.partition("::")[2]] = str(crash.message if crash else "error")
+        elif report.when == "call":
+            self.passed.append(report.nodeid.partition("::")[2])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """A file that cannot be collected fails as a whole."""
+        if report.failed:
+            self.failed["(collection)"] = str(report.longrepr)[-600:]
+
+
+def sources(ladder: Ladder, replaced: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """The exported text of every module present, some of them from other source text."""
+    texts = {}
+    for rung in ladder.checkpoints:
+        path = ROOT / rung.source
+        if rung.id in replaced or path.is_file():
+            text = replaced.get(rung.id) or path.read_text(encoding="utf-8")
+            try:
+                exported = exported_text(parse(text, rung.source))
+            except FileProblem as problem:
+                if rung.id in replaced:
+                    raise
+                print(f"left out: {problem}", file=sys.stderr)
+                continue
+            texts[f"tinytorch.core.{rung.module}"] = (exported, str(path))
+    return texts
+
+
+def run_case(rung: Checkpoint, texts: dict[str, tuple[str, str]], *, loud: bool) -> dict:
+    """Run one checkpoint in a fork and return which tests failed and passed."""
+    read, write = os.pipe()
+    if child := os.fork():
+        os.close(write)
+        with os.fdopen(read, "rb") as pipe:
+            data = pipe.read()
+        os.waitpid(child, 0)
+        return json.loads(data) if data else {"failed": {"(crash)": "died"}, "passed": []}
+    try:
+        os.close(read)
+        sys.meta_path.insert(0, MemoryFinder(texts))
+        outcomes = Outcomes()
+        options = ["-p", "no:cacheprovider", "-q", "--rootdir", str(ROOT), str(ROOT / rung.file)]
+        with tempfile.TemporaryDirectory() as folder:
+            os.chdir(folder)
+            with contextlib.nullcontext() if loud else contextlib.redirect_stdout(io.StringIO()):
+                pytest.main(options if loud else [*options, "--tb=line"], plugins=[outcomes])
+        with os.fdopen(write, "wb") as pipe:
+            pipe.write(json.dumps({"failed": outcomes.failed, "passed": outcomes.passed}).encode())
+    finally:
+        sys.stdout.flush()
+        os._exit(0)
+
+
+def mutants(rung: Checkpoint) -> list[dict]:
+    """The mutants written for a module."""
+    path = Path(__file__).with_name(f"{rung.folder}.toml")
+    return tomllib.loads(path.read_text(encoding="utf-8")).get("mutant", [])
+
+
+def mutate(text: str, mutant: dict) -> str:
+    """Apply a mutant's replacement, which must fit exactly once."""
+    found = text.count(mutant["find"])
+    if found != 1:
+        raise SystemExit(f"mutant {mutant['name']!r}: its text is found {found} times, not once")
+    return text.replace(mutant["find"], mutant["replace"])
+
+
+def main() -> int:
+    """Run what was asked for; exit 1 if a mutant survives or a case is not as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("module")
+    parser.add_argument("--only", help="one mutant by name, with pytest's output")
+    parser.add_argument("--stripped", action="store_true")
+    parser.add_argument("--reference", action="store_true")
+    options = parser.parse_args()
+    ladder = load_ladder(ROOT)
+    rung = ladder.find(options.module)
+    bad = 0
+    if options.stripped or options.reference:
+        replaced = {}
+        if options.stripped:
+            for other in ladder.checkpoints:
+                if (path := ROOT / other.source).is_file():
+                    module = parse(path.read_text(encoding="utf-8"), other.source)
+                    replaced[other.id] = strip(other.id, module)
+        outcome = run_case(rung, sources(ladder, replaced), loud=options.reference)
+        wrong = outcome["passed"] if options.stripped else list(outcome["failed"])
+        odd = [n for n, why in outcome["failed"].items() if "NotImplementedError" not in why]
+        if options.stripped:
+            wrong = [n for n in wrong if n not in rung.free] + odd
+        print(json.dumps({"case": "stripped" if options.stripped else "reference", **outcome}))
+        if wrong:
+            print(f"WRONG: {wrong}", file=sys.stderr)
+        return bool(wrong)
+    text = (ROOT / rung.source).read_text(encoding="utf-8")
+    for mutant in mutants(rung):
+        if options.only and mutant["name"] != options.only:
+            continue
+        texts = sources(ladder, {rung.id: mutate(text, mutant)})
+        outcome = run_case(rung, texts, loud=bool(options.only))
+        survived = not outcome["failed"]
+        missed = [name for name in mutant.get("fails", []) if name not in outcome["failed"]]
+        bad += survived or bool(missed)
+        print(
+            json.dumps(
+                {"mutant": mutant["name"], "survived": survived, "missed": missed}
+                | {"failed": list(outcome["failed"])}
+            ),
+            flush=True,
+        )
+    return bool(bad)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
