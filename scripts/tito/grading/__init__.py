@@ -1,0 +1,1 @@
+"""Run the ladder: the trusted pytest session, and what its outcome is worth."""

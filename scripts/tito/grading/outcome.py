@@ -1,0 +1,73 @@
+"""Say what an exception in a checkpoint means: a status, and the parts of a failure message."""
+
+import re
+from typing import Any
+
+from checkpoints.feedback import Mismatch, show
+from tito.isolation import (
+    MissingModule,
+    MissingName,
+    ProtocolError,
+    StudentError,
+    WorkerDied,
+    WorkerTimeout,
+)
+
+HEADLINE = 79
+_STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
+
+
+def fit(text: str, width: int = HEADLINE) -> str:
+    """The first line of a text, cut to a width."""
+    line = text.splitlines()[0] if text.strip() else ""
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _stub(error: BaseException, of: str) -> dict[str, Any]:
+    """The failure of a step that is not written yet; it may belong to an earlier module."""
+    match = _STUB.search(str(error))
+    if match is None:
+        return {"headline": fit(f"{of}: not implemented yet"), "got": fit(str(error), 240)}
+    step = f"step {match['step']} of " if match["step"] else ""
+    return {
+        "headline": fit(f"{match['name']}: not written yet ({step}module {match['module']})"),
+        "got": "the stub's NotImplementedError",
+        "stub": {"module": match["module"], "name": match["name"], "step": match["step"]},
+    }
+
+
+def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
+    """The status of a test that raised, and what to say about it.
+
+    Args:
+        error: What the test raised on the trusted side.
+        of: The function or class that the test is about.
+
+    Returns:
+        A status (failed, not_started, error or timeout) and named parts: headline, asked,
+        expected, got, hint, traceback.
+    """
+    frames = [
+        {"file": frame.file, "line": frame.line, "function": frame.function}
+        for frame in getattr(error, "frames", ())
+    ]
+    if isinstance(error, Mismatch):
+        got = "\n".join(filter(None, (error.got, error.detail)))
+        parts = {"headline": fit(error.headline), "call": error.call, "expected": error.expected}
+        return "failed", parts | {"got": got, "asked": error.asked, "hint": error.hint}
+    if isinstance(error, WorkerTimeout):
+        return "timeout", {"headline": fit(str(error)), "got": "no answer in time"}
+    if isinstance(error, MissingModule | MissingName | WorkerDied | ProtocolError):
+        return "error", {"headline": fit(str(error)), "got": str(error), "traceback": frames}
+    if isinstance(error, NotImplementedError):
+        return "not_started", _stub(error, of) | {"traceback": frames}
+    if isinstance(error, StudentError):
+        kind = getattr(error, "remote_type", type(error).__name__)
+        parts = {
+            "headline": fit(f"{of}: raised {kind}: {error}"),
+            "got": f"{kind}: {error}",
+            "traceback": frames,
+        }
+        return ("error" if getattr(error, "kind", "") in ("import", "crash") else "failed"), parts
+    got = f"{type(error).__name__}: {show(str(error))}"
+    return "failed", {"headline": fit(f"{of}: its result could not be used"), "got": got}

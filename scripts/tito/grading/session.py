@@ -1,0 +1,127 @@
+"""The trusted pytest session: ordinary checkpoint files, with proxies under their imports.
+
+Run as `python -I -m tito.grading.session` with a job (JSON) on standard input. It writes
+pytest-json-report's file into the job's folder and one JSON line a finished test to standard
+output. No code of a student ever runs in this process.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tito import isolation
+from tito.grading.outcome import judge
+from tito.isolation import Limits, Server, Source
+from tito.ladder import Checkpoint, Ladder, load_ladder
+
+REPORT = "raw.json"
+
+
+class Grading:
+    """The pytest plugin: a fresh worker per checkpoint, a deadline per test, a verdict each."""
+
+    def __init__(self, server: Server, ladder: Ladder, out: Any):
+        self.server = server
+        self.ladder = ladder
+        self.out = out
+        self.rung: Checkpoint | None = None
+        self.verdicts: dict[str, dict[str, Any]] = {}
+        self.memory: dict[str, int] = {}
+
+    def rung_of(self, item: pytest.Item) -> Checkpoint:
+        """The rung that a test's file belongs to."""
+        return self.ladder.find(item.path.stem.split("_")[1])
+
+    def close_rung(self) -> None:
+        """Note what the checkpoint's workers used before the next one starts."""
+        if self.rung is not None:
+            self.memory[self.rung.id] = self.server.peak_memory()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Give each checkpoint its own worker and each test its own deadline."""
+        rung = self.rung_of(item)
+        if rung != self.rung:
+            self.close_rung()
+            self.rung = rung
+            self.server.fresh(rung.seconds)
+        self.server.begin_test(rung.test_seconds)
+        try:
+            return (yield)
+        finally:
+            self.server.end_test()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> Iterator[Any]:
+        """Turn the exception of a test into its verdict, where there is one."""
+        if call.excinfo is not None or call.when == "call":
+            marker = item.get_closest_marker("rung")
+            words = dict(marker.kwargs) if marker else {}
+            verdict = {key: words.get(key) for key in ("kind", "step", "of", "hint", "module")}
+            doc = (getattr(item.function, "__doc__", None) or "").strip()  # type: ignore[attr-defined]
+            verdict["asked"] = " ".join(doc.split("\n\n")[0].split())
+            verdict["status"], verdict["failure"] = "passed", None
+            if call.excinfo is not None:
+                of = words.get("of") or item.name
+                verdict["status"], verdict["failure"] = judge(call.excinfo.value, of)
+                verdict["failure"]["output"] = self.server.take_output()
+            self.verdicts.setdefault(item.nodeid, verdict)
+        return (yield)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_json_runtest_metadata(self, item: pytest.Item, call: pytest.CallInfo) -> dict:
+        """Hand the verdict to pytest-json-report, beside its own outcome and durations."""
+        return {"verdict": self.verdicts[item.nodeid]} if item.nodeid in self.verdicts else {}
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        """Tell the parent that one more test is done."""
+        rung = self.rung.id if self.rung else ""
+        status = self.verdicts.get(nodeid, {}).get("status", "error")
+        self.tell({"rung": rung, "test": nodeid.rpartition("::")[2], "status": status})
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_json_modifyreport(self, json_report: dict) -> None:
+        """Add what the isolation offered and what each checkpoint's worker used."""
+        self.close_rung()
+        json_report["tito"] = {"isolation": self.server.isolation, "memory": self.memory}
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Write one line to the parent."""
+        self.out.write(json.dumps(message) + "\n")
+        self.out.flush()
+
+
+def run(job: dict[str, Any]) -> int:
+    """Run the job's checkpoints in one pytest session and return pytest's exit status."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    root = Path(job["root"])
+    package = {name: Source(**source) for name, source in job["package"].items()}
+    server = Server(package, start=job.get("start"), limits=Limits(**job.get("limits", {})))
+    server.start()
+    isolation.install(server)
+    os.environ["TITO_SEED"] = str(job["seed"])
+    ladder = load_ladder(root)
+    plugin = Grading(server, ladder, out)
+    arguments = [
+        *("-c", os.devnull, "--rootdir", str(root), "--confcutdir", str(root / "checkpoints")),
+        *("-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:junitxml"),
+        *("-p", "pytest_jsonreport.plugin", "--json-report", "--json-report-omit=log,streams"),
+        *("--json-report-file", str(Path(job["folder"]) / REPORT), "-q", "--tb=no"),
+        *("--import-mode=importlib", "-o", "python_files=checkpoint_*.py"),
+        *(str(root / ladder.by_id[rung].file) for rung in job["rungs"]),
+    ]
+    try:
+        return int(pytest.main(arguments, plugins=[plugin]))
+    finally:
+        isolation.uninstall()
+        server.close()
+
+
+if __name__ == "__main__":
+    sys.exit(run(json.loads(sys.stdin.buffer.read())))

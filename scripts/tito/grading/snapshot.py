@@ -1,0 +1,59 @@
+"""Take the package under test out of a tree, once, as text: nothing can change it afterwards."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tito.export import Exported, export_one
+from tito.files import FileProblem, read_text
+from tito.isolation import Source
+from tito.ladder import Ladder
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The faces of tinytorch and the exported modules; `problems` are those of the export."""
+
+    package: dict[str, Source]
+    problems: tuple[FileProblem, ...]
+    missing: tuple[str, ...]
+
+
+def _faces(root: Path) -> dict[str, Source]:
+    """The hand-written part of the package: everything but tinytorch/core's generated files."""
+    sources = {}
+    for path in sorted((root / "tinytorch").rglob("*.py")):
+        relative = path.relative_to(root)
+        is_package = path.name == "__init__.py"
+        if relative.parent.parts == ("tinytorch", "core") and not is_package:
+            continue
+        parts = relative.parent.parts if is_package else relative.with_suffix("").parts
+        text = read_text(root, relative.as_posix())
+        sources[".".join(parts)] = Source(text, relative.as_posix(), is_package=is_package)
+    return sources
+
+
+def _source_of(result: Exported) -> Source:
+    """An exported module under the name of the file the student wrote, or its problem."""
+    if result.text is None:
+        return Source("", result.rung.source, problem=str(result.problem))
+    return Source(result.text, result.rung.source)
+
+
+def take(root: Path, ladder: Ladder) -> Snapshot:
+    """Read the tree at `root`: only regular files, no links followed, sizes capped.
+
+    Raises:
+        FileProblem: If a hand-written file of the package itself cannot be read.
+    """
+    package = _faces(root)
+    problems, missing = [], []
+    for rung in ladder.checkpoints:
+        if not (root / rung.file).is_file() and not (root / "modules" / rung.folder).exists():
+            continue
+        result = export_one(root, rung)
+        package[result.module] = _source_of(result)
+        if result.problem is not None:
+            problems.append(result.problem)
+            if not (root / rung.source).exists():
+                missing.append(rung.id)
+    return Snapshot(package, tuple(problems), tuple(missing))
