@@ -285,13 +285,15 @@ class Tensor:
         self.requires_grad = requires_grad
         return self
 
-    def backward(self, gradient: Any = None) -> None:
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
         """Leave d(self)/d(leaf) in the `.grad` of every leaf; module 05 builds this."""
         try:
             from tinytorch.core.autograd import backward
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
+            if error.name != "tinytorch.core.autograd":
+                raise
             raise NotImplementedError("module 05: backward; build autograd first") from None
-        backward(self, gradient)
+        backward(self, gradient, retain_graph)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._data, dtype=dtype, copy=copy)
