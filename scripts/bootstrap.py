@@ -210,7 +210,7 @@ def prepare(venv, wanted, dev, extras):
             if venv.has(wanted):
                 return
             with open(os.path.join(state, "bootstrap.log"), "wb") as log:
-                build(venv, wanted, dev, extras, Shell(log, state))
+                build(venv, wanted, dev, extras, Shell(log, lock, state))
     except OSError as error:
         raise Problem("cannot make {0}: {1}".format(venv.path, error))
     say("the environment is ready ({0:.0f} s)".format(time.time() - began))
@@ -247,8 +247,10 @@ def hold_on_windows(lock):
 class Shell:
     """Runs the installers: output to a log, a clean environment, a working directory of ours."""
 
-    def __init__(self, log, folder):
+    def __init__(self, log, lock, folder):
         self.log = log
+        # An installer that outlives a killed bootstrap keeps the lock until it is done.
+        self.kept_open = () if WINDOWS else (lock.fileno(),)
         self.folder = folder
         self.environment = {k: v for k, v in os.environ.items() if k not in UNWANTED}
 
@@ -266,6 +268,7 @@ class Shell:
                 stderr=self.log,
                 env=self.environment,
                 cwd=folder or self.folder,
+                pass_fds=self.kept_open,
             )
         except OSError as error:
             self.log.write("{0}\n".format(error).encode("utf-8", "surrogateescape"))
@@ -386,7 +389,7 @@ def create(venv, shell):
     if uv:
         ways.append([uv, "venv", "--quiet", "--allow-existing", "--python", python, venv.path])
     if not any(shell.ok(way) for way in ways):
-        raise Problem(failure_text(shell, "this Python cannot make an environment" + MEND))
+        raise Problem("this Python cannot make an environment" + MEND.format(shell.log.name))
 
 
 def installer(venv, shell):
@@ -405,13 +408,13 @@ def installer(venv, shell):
     uv = shutil.which("uv")
     if uv:
         return [uv, "pip", "install", "--quiet", "--python", venv.python]
-    raise Problem(failure_text(shell, "this Python has no pip and cannot make one" + MEND))
+    raise Problem("this Python has no pip and cannot make one" + MEND.format(shell.log.name))
 
 
 MEND = """
   on Debian and Ubuntu:  sudo apt install python3-venv
   anywhere else:         install uv, or a Python that comes with ensurepip
-  then run the same command again"""
+  then run the same command again; details: {0}"""
 
 
 def require(shell, command):
