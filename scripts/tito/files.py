@@ -43,7 +43,7 @@ def read_bytes(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> bytes:
         raise FileProblem(
             relative, f"cannot be read ({error.strerror})", "make it a readable file"
         ) from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             kind = "a directory" if stat.S_ISDIR(facts.st_mode) else "not a regular file"
@@ -54,7 +54,10 @@ def read_bytes(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> bytes:
                 f"has {facts.st_size:,} bytes, more than the {limit:,} allowed",
                 "remove data and outputs from the source file",
             )
-        return file.read(limit + 1)[:limit]
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
 
 
 def read_text(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> str:

@@ -124,7 +124,14 @@ class Ladder:
             key = key.zfill(2)
         names: dict[str, Checkpoint] = {}
         for c in self.checkpoints:
-            for known in (c.id, c.module, c.folder, c.name, f"{c.id}_{c.name}", *c.aliases):
+            for known in (
+                c.id,
+                c.module,
+                c.folder,
+                c.name,
+                f"{c.id}_{c.name}",
+                *c.aliases,
+            ):
                 names.setdefault(known, c)
         if key in names:
             return names[key]
@@ -177,16 +184,27 @@ def parse_ladder(text: str, where: str = str(LADDER_FILE)) -> Ladder:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LadderError(f"{where}: not valid TOML: {error}") from None
-    parts = {"checkpoint": Checkpoint, "stage": Stage, "tier": Tier, "milestone": Milestone}
+    parts = {
+        "checkpoint": Checkpoint,
+        "stage": Stage,
+        "tier": Tier,
+        "milestone": Milestone,
+    }
     for key in data:
         if key not in (*parts, "version"):
             raise LadderError(f"{where}: unknown table {key!r}; known: version, {', '.join(parts)}")
     rows = {
-        key: tuple(_build(kind, row, f"{where}: {key} {n}") for n, row in enumerate(data.get(key, [])))
+        key: tuple(
+            _build(kind, row, f"{where}: {key} {n}") for n, row in enumerate(data.get(key, []))
+        )
         for key, kind in parts.items()
     }
     ladder = Ladder(
-        data.get("version", 1), rows["checkpoint"], rows["stage"], rows["tier"], rows["milestone"]
+        data.get("version", 1),
+        rows["checkpoint"],
+        rows["stage"],
+        rows["tier"],
+        rows["milestone"],
     )
     _check(ladder, where)
     return ladder
@@ -198,5 +216,7 @@ def load_ladder(root: Path) -> Ladder:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise LadderError(f"cannot read {LADDER_FILE}: {error.strerror}; is {root} a TinyTorch tree?") from None
+        raise LadderError(
+            f"cannot read {LADDER_FILE}: {error.strerror}; is {root} a TinyTorch tree?"
+        ) from None
     return parse_ladder(text)
