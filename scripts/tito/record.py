@@ -1,0 +1,342 @@
+"""Strict records: frozen dataclasses that read, check, write and describe themselves as JSON.
+
+A field says what it may hold with `Annotated`: `Annotated[str, Text(80)]`. A record made in
+Python is checked at once (free text is cut to its limit, anything else wrong is an error), so a
+record that exists is valid. A record read from JSON is held to the same rules and nothing is cut.
+"""
+
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from functools import cache
+from typing import Annotated, Any, Self
+
+LARGEST = 2**53 - 1  # the largest whole number that every JSON reader keeps exactly
+SHOWN = 60  # characters of a wrong value that an error quotes
+CUT = "…"
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+class RecordError(ValueError):
+    """A value does not fit: the message names the JSON path, the value and the mend."""
+
+    def __init__(self, path: str, fact: str, mend: str):
+        super().__init__(f"{path}: {fact}; {mend}")
+        self.path, self.fact, self.mend = path, fact, mend
+
+
+def shown(value: Any) -> str:
+    """Quote a wrong value on one short line."""
+    text = ascii(value)
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def cut(text: str, limit: int) -> str:
+    """Keep at most `limit` characters, the last one an ellipsis if any went; halves of
+    surrogate pairs, which no file can hold, become replacement characters."""
+    if len(text) > limit:
+        text = text[: limit - 1] + CUT
+    return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+class Kind:
+    """What a field may hold: `read` takes JSON, `make` Python, both give the field's value."""
+
+    def read(self, value: Any, path: str) -> Any:
+        """Check a JSON value."""
+        raise NotImplementedError
+
+    def make(self, value: Any, path: str) -> Any:
+        """Check a Python value; the same as reading unless a kind says otherwise."""
+        return self.read(value, path)
+
+    def dump(self, value: Any) -> Any:
+        """Return the JSON value of a field's value."""
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        """Describe the kind in JSON Schema 2020-12."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Flag(Kind):
+    """True or false."""
+
+    def read(self, value: Any, path: str) -> bool:
+        if not isinstance(value, bool):
+            raise RecordError(path, f"expected true or false, got {shown(value)}", "use a bool")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True)
+class Text(Kind):
+    """Free text of at most `most` characters. Made in Python, it is cut; read, it must fit."""
+
+    most: int
+
+    def read(self, value: Any, path: str) -> str:
+        if not isinstance(value, str):
+            raise RecordError(path, f"expected text, got {shown(value)}", "use a string")
+        if len(value) > self.most:
+            fact = f"{len(value)} characters are more than the {self.most} allowed"
+            raise RecordError(path, f"{fact}: {shown(value)}", "shorten it")
+        return cut(value, self.most)
+
+    def make(self, value: Any, path: str) -> str:
+        return self.read(cut(value, self.most) if isinstance(value, str) else value, path)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "string", "maxLength": self.most}
+
+
+@dataclass(frozen=True)
+class Match(Kind):
+    """Text of one exact form, given as a regular expression and in words."""
+
+    pattern: str
+    words: str
+
+    def read(self, value: Any, path: str) -> str:
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            raise RecordError(path, f"expected {self.words}, got {shown(value)}", "write it so")
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        # `$` alone would let Python's readers pass a closing newline.
+        pattern = f"^(?:{self.pattern})$(?![\\s\\S])"
+        return {"type": "string", "pattern": pattern, "description": self.words}
+
+
+@dataclass(frozen=True)
+class Choice(Kind):
+    """One word of a closed list."""
+
+    words: tuple[str, ...]
+
+    def read(self, value: Any, path: str) -> str:
+        if not isinstance(value, str) or value not in self.words:
+            near = get_close_matches(value, self.words, n=1) if isinstance(value, str) else []
+            mend = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(self.words)}"
+            raise RecordError(path, f"unknown word {shown(value)}", mend)
+        return value
+
+    def schema(self) -> dict[str, Any]:
+        return {"enum": list(self.words)}
+
+
+@dataclass(frozen=True)
+class Whole(Kind):
+    """A whole number in a closed range."""
+
+    least: int = 0
+    most: int = LARGEST
+
+    def read(self, value: Any, path: str) -> int:
+        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+        if isinstance(value, bool) or not whole or not self.least <= value <= self.most:
+            fact = f"expected a whole number from {self.least} to {self.most}, got {shown(value)}"
+            raise RecordError(path, fact, "correct the number")
+        return int(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.least, "maximum": self.most}
+
+
+@dataclass(frozen=True)
+class Number(Kind):
+    """A finite number from 0 to `most`, kept to six decimals."""
+
+    most: float
+
+    def read(self, value: Any, path: str) -> float:
+        real = isinstance(value, int | float) and not isinstance(value, bool)
+        if not real or not 0 <= value <= self.most or not math.isfinite(value):
+            fact = f"expected a number from 0 to {self.most:g}, got {shown(value)}"
+            raise RecordError(path, fact, "correct the number")
+        return round(float(value), 6)
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": 0, "maximum": self.most}
+
+
+@dataclass(frozen=True)
+class Maybe(Kind):
+    """The inner kind, or null."""
+
+    inner: Kind
+
+    def read(self, value: Any, path: str) -> Any:
+        return None if value is None else self.inner.read(value, path)
+
+    def make(self, value: Any, path: str) -> Any:
+        return None if value is None else self.inner.make(value, path)
+
+    def dump(self, value: Any) -> Any:
+        return None if value is None else self.inner.dump(value)
+
+    def schema(self) -> dict[str, Any]:
+        return {"anyOf": [{"type": "null"}, self.inner.schema()]}
+
+
+@dataclass(frozen=True)
+class Items:
+    """How many items a tuple may hold."""
+
+    most: int
+
+
+@dataclass(frozen=True)
+class Many(Kind):
+    """A list of the inner kind: a tuple in Python."""
+
+    inner: Kind
+    most: int
+
+    def _check(self, value: Any, kind: type, path: str) -> None:
+        if not isinstance(value, kind):
+            raise RecordError(path, f"expected a list, got {shown(value)}", "use a list")
+        if len(value) > self.most:
+            fact = f"{len(value)} items are more than the {self.most} allowed"
+            raise RecordError(path, fact, "leave some out")
+
+    def read(self, value: Any, path: str) -> tuple[Any, ...]:
+        self._check(value, list, path)
+        return tuple(self.inner.read(item, f"{path}[{i}]") for i, item in enumerate(value))
+
+    def make(self, value: Any, path: str) -> tuple[Any, ...]:
+        self._check(value, tuple, path)
+        return tuple(self.inner.make(item, f"{path}[{i}]") for i, item in enumerate(value))
+
+    def dump(self, value: Any) -> list[Any]:
+        return [self.inner.dump(item) for item in value]
+
+    def schema(self) -> dict[str, Any]:
+        return {"type": "array", "maxItems": self.most, "items": self.inner.schema()}
+
+
+@dataclass(frozen=True)
+class Nested(Kind):
+    """Another record."""
+
+    record: "type[Record]"
+
+    def read(self, value: Any, path: str) -> "Record":
+        return self.record.from_json(value, path)
+
+    def make(self, value: Any, path: str) -> "Record":
+        if type(value) is not self.record:
+            fact = f"expected a {self.record.__name__}, got {shown(value)}"
+            raise RecordError(path, fact, "make one")
+        return value
+
+    def dump(self, value: "Record") -> dict[str, Any]:
+        return value.to_json()
+
+    def schema(self) -> dict[str, Any]:
+        return {"$ref": f"#/$defs/{self.record.__name__}"}
+
+
+def kind_of(hint: Any, most: int = 1000) -> Kind:
+    """Turn a type hint into the kind of value it allows."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is Annotated:
+        rule = arguments[1]
+        return kind_of(arguments[0], rule.most) if isinstance(rule, Items) else rule
+    if origin in (typing.Union, types.UnionType):
+        inner = next(a for a in arguments if a is not types.NoneType)
+        return Maybe(kind_of(inner, most))
+    if origin is tuple:
+        return Many(kind_of(arguments[0]), most)
+    if hint is bool:
+        return Flag()
+    if isinstance(hint, type) and issubclass(hint, Record):
+        return Nested(hint)
+    raise TypeError(
+        f"no kind of JSON value for {hint!r}; annotate it, as in Annotated[str, Text(80)]"
+    )
+
+
+class Record:
+    """Base of the frozen, slotted dataclasses that make up a document."""
+
+    __slots__ = ()
+
+    @classmethod
+    @cache
+    def kinds(cls) -> dict[str, Kind]:
+        """The kind of each field, in order."""
+        hints = typing.get_type_hints(cls, include_extras=True)
+        return {f.name: kind_of(hints[f.name]) for f in fields(cls)}
+
+    def __post_init__(self) -> None:
+        for name, kind in self.kinds().items():
+            value = kind.make(getattr(self, name), f"{type(self).__name__}.{name}")
+            object.__setattr__(self, name, value)
+        self.check(type(self).__name__)
+
+    def check(self, path: str) -> None:
+        """Refuse fields that contradict each other; a record overrides it where there is need."""
+
+    @classmethod
+    def from_json(cls, value: Any, path: str = "$") -> Self:
+        """Make a record from parsed JSON; every key must be there and none besides."""
+        if not isinstance(value, Mapping):
+            raise RecordError(path, f"expected an object, got {shown(value)}", "use an object")
+        kinds = cls.kinds()
+        for key in value:
+            if key not in kinds:
+                near = get_close_matches(key, kinds, n=1)
+                mend = f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(kinds)}"
+                raise RecordError(path, f"unknown key {shown(key)}", mend)
+        for name in kinds:
+            if name not in value:
+                raise RecordError(path, f"the key {name!r} is missing", "add it")
+        values = {name: kind.read(value[name], f"{path}.{name}") for name, kind in kinds.items()}
+        try:
+            return cls(**values)
+        except RecordError as error:  # a contradiction inside: say where in the document
+            inner = error.path.removeprefix(cls.__name__)
+            raise RecordError(path + inner, error.fact, error.mend) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values, keys in field order."""
+        return {name: kind.dump(getattr(self, name)) for name, kind in self.kinds().items()}
+
+    @classmethod
+    def definition(cls) -> dict[str, Any]:
+        """Describe the record itself in JSON Schema; its docstring is the description."""
+        kinds = cls.kinds()
+        return {
+            "type": "object",
+            "description": " ".join((cls.__doc__ or "").split()),
+            "additionalProperties": False,
+            "required": list(kinds),
+            "properties": {name: kind.schema() for name, kind in kinds.items()},
+        }
+
+    @classmethod
+    def schema(cls) -> dict[str, Any]:
+        """Describe the whole document in JSON Schema 2020-12, nested records under `$defs`."""
+        found: dict[str, type[Record]] = {}
+        waiting: list[Kind] = list(cls.kinds().values())
+        while waiting:
+            kind = waiting.pop(0)
+            if isinstance(kind, Maybe | Many):
+                waiting.insert(0, kind.inner)
+            elif isinstance(kind, Nested) and kind.record.__name__ not in found:
+                found[kind.record.__name__] = kind.record
+                waiting += kind.record.kinds().values()
+        return {
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": cls.__name__,
+            **cls.definition(),
+            "$defs": {name: record.definition() for name, record in found.items()},
+        }
