@@ -142,11 +142,12 @@ class Failure(Record):
 class Outcome(Record):
     """One test: what it asks, and how it went.
 
-    `of` is the function, method or class it is about, to be found at `file` and `line`.
+    `of` is the function, method or class it is about, to be found at `file` and `line`;
+    `kind` is null when the test ended before it could say so.
     """
 
     name: Name
-    kind: Annotated[str, Choice(KINDS)]
+    kind: Annotated[str, Choice(KINDS)] | None
     status: Annotated[str, Choice(TEST_STATUSES)]
     asked: Sentence = ""
     points: Points = 0
