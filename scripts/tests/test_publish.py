@@ -68,8 +68,9 @@ def test_a_second_publication_replaces_the_first(remote):
 
 def test_a_lost_race_is_tried_again(remote, tmp_path):
     """While our push arrives, another one moves the branch; ours must win in the end."""
-    send(remote)
-    other = git("commit-tree", "main^{tree}", "-m", "Other\n\nPublished-by: tito report publish", at=remote)  # fmt: skip  # noqa: E501
+    send(remote, {"report.json": b"before"})
+    message = "Other\n\nPublished-by: tito report publish"
+    other = git("commit-tree", "main^{tree}", "-m", message, at=remote)
     hook, flag = remote / "hooks" / "update", tmp_path / "raced"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(
@@ -135,8 +136,7 @@ def test_a_protected_branch_is_explained(remote):
 
 def test_no_setting_of_the_home_folder_or_the_tree_can_run_code(remote, tmp_path, monkeypatch):
     """Every trap would touch a file; with a token in the environment none is looked at."""
-    trap = tmp_path / "sprung"
-    hooks = tmp_path / "hooks"
+    trap, hooks = tmp_path / "sprung", tmp_path / "hooks"
     hooks.mkdir()
     for name in ("pre-push", "post-commit", "reference-transaction", "post-checkout"):
         (hooks / name).write_text(f'#!/bin/sh\ntouch "{trap}"\n')
@@ -151,9 +151,10 @@ def test_no_setting_of_the_home_folder_or_the_tree_can_run_code(remote, tmp_path
     with (tree / ".git" / "config").open("a") as config:
         config.write(settings)
     monkeypatch.chdir(tree)
-    send(remote, environment={"PATH": os.environ["PATH"], "HOME": str(home)})
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "GITHUB_TOKEN": TOKEN}
     with GitServer(remote, TOKEN) as address:
-        send(address, environment={"PATH": os.environ["PATH"], "HOME": str(home), "GITHUB_TOKEN": TOKEN})  # fmt: skip  # noqa: E501
+        send(address, environment=environment)
+    assert git("rev-list", "--count", "badges", at=remote) == "1"
     assert not trap.exists()
 
 
@@ -181,14 +182,8 @@ class GitServer:
                     "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
                 }  # fmt: skip
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                done = subprocess.run(
-                    ["git", "http-backend"],
-                    input=body,
-                    env=variables,
-                    capture_output=True,
-                    check=True,
-                )
-                head, _, rest = done.stdout.partition(b"\r\n\r\n")
+                answer = subprocess.check_output(["git", "http-backend"], input=body, env=variables)
+                head, _, rest = answer.partition(b"\r\n\r\n")
                 fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
                 return self.answer(int(fields.pop("Status", "200").split()[0]), fields, rest)
 
