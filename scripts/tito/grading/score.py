@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from tito.ladder import Checkpoint, Ladder
@@ -54,25 +55,21 @@ def split_points(total: int, count: int) -> tuple[int, ...]:
     Every test's quota is total / count, so all remainders tie; the points left over go to tests
     spaced evenly, the last one included. So the first k tests are worth floor(k * total / count).
     """
-    edges = [i * total // count for i in range(count + 1)]
-    return tuple(after - before for before, after in zip(edges, edges[1:], strict=False))
+    edges = [i * total // count for i in range(count + 1)] if count else []
+    return tuple(after - before for before, after in pairwise(edges))
 
 
 def award(rung: Checkpoint, tests: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """Give each test its points; one that may pass on a stub (`free`) is worth none."""
-    scoring = [test.name for test in tests if test.name not in rung.free]
-    scoring = scoring or [test.name for test in tests]
-    worth = (
-        dict(zip(scoring, split_points(rung.points, len(scoring)), strict=True)) if tests else {}
-    )
-    return tuple(
-        replace(
-            test,
-            max_points=worth.get(test.name, 0),
-            points=worth.get(test.name, 0) if test.status == "passed" else 0,
-        )
-        for test in tests
-    )
+    scoring = [i for i, test in enumerate(tests) if test.name not in rung.free]
+    scoring = scoring or list(range(len(tests)))
+    worth = dict(zip(scoring, split_points(rung.points, len(scoring)), strict=True))
+    awarded = []
+    for i, test in enumerate(tests):
+        most = worth.get(i, 0)
+        points = most if test.status == "passed" else 0
+        awarded.append(replace(test, max_points=most, points=points))
+    return tuple(awarded)
 
 
 def own_status(statuses: Sequence[str], trouble: str | None = None) -> str:
