@@ -1,0 +1,64 @@
+"""The trust boundary: the grader in one process, the student's code in another.
+
+    server = Server({"tinytorch.core.tensor": Source(text, "modules/01_tensor/tensor.py"), …})
+    server.start()                     # returns at once; NumPy is imported meanwhile
+    install(server)                    # from here on, `import tinytorch…` gives proxies
+    server.fresh(checkpoint_seconds)   # before each checkpoint: a new worker
+    server.begin_test(seconds)         # around each test
+    fatal = server.end_test()          # None, or the WorkerDied, WorkerTimeout, ProtocolError
+    server.take_output()               # what the student's code printed, made safe to show
+    server.isolation                   # which layers of protection are in force, and why not
+    server.peak_memory()               # bytes, over the checkpoint's workers
+    uninstall(); server.close()
+
+What the student's code raises arrives as a `StudentError` that is also of the nearest builtin
+exception. `MissingModule` and `MissingName` are StudentErrors of no builtin kind: no test can
+take them for an error it asked for. `WorkerDied`, `WorkerTimeout` and `ProtocolError` end the
+worker; `end_test` returns them even when the test swallowed them.
+"""
+
+from typing import Any
+
+from tito.isolation.errors import (
+    Frame,
+    IsolationError,
+    MissingModule,
+    MissingName,
+    ProtocolError,
+    StaleHandle,
+    StudentError,
+    UseOutsideTest,
+    WorkerDied,
+    WorkerTimeout,
+)
+from tito.isolation.limits import Limits
+from tito.isolation.proxy import current, install, uninstall
+from tito.isolation.server import Server, Source
+
+__all__ = [
+    "Frame",
+    "IsolationError",
+    "Limits",
+    "MissingModule",
+    "MissingName",
+    "ProtocolError",
+    "Server",
+    "Source",
+    "StaleHandle",
+    "StudentError",
+    "UseOutsideTest",
+    "WorkerDied",
+    "WorkerTimeout",
+    "current",
+    "install",
+    "probe",
+    "uninstall",
+]
+
+
+def probe(source: str, name: str = "probe") -> Any:
+    """Pristine source to run in the worker beside the student's code; its names are proxies."""
+    server = current()
+    if server is None:
+        raise UseOutsideTest("a probe needs an installed server")
+    return server.probe(source, name)

@@ -1,0 +1,278 @@
+"""Stand-ins for the student's objects: what a checkpoint holds instead of them.
+
+A `Reference` is a name (a module, then an attribute) that the worker looks up each time it is
+used; imports hand these out, so that an import always succeeds and survives a worker's end. A
+`Handle` is one object of one worker. Neither has a truth value, equality or a hash of its own:
+only values are judged.
+"""
+
+import contextlib
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+from tito.isolation import operations, wire
+from tito.isolation.errors import UseOutsideTest
+
+_get = object.__getattribute__
+PASSED_NAMES = ("__name__", "__version__")
+
+
+class Proxy:
+    """Forwards what Python can do with an object; each use is one request to the worker."""
+
+    __slots__ = ()
+    __array_ufunc__ = None
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> Any:
+        __tracebackhide__ = True
+        if name.startswith("__") and name not in PASSED_NAMES:
+            raise AttributeError(name)
+        return _session().operate("getattr", self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        __tracebackhide__ = True
+        _session().operate("setattr", self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        __tracebackhide__ = True
+        _session().operate("delattr", self, name)
+
+    def __call__(self, *arguments: Any, **keywords: Any) -> Any:
+        __tracebackhide__ = True
+        return _session().operate("call", self, arguments, keywords)
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(
+            f"{_describe(self)} has no truth value here: compare its values, "
+            "such as x.numpy() or float(x)"
+        )
+
+    def __array__(self, *arguments: Any, **keywords: Any) -> NoReturn:
+        raise TypeError(f"{_describe(self)} is not an array: judge its values, x.numpy()")
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError(f"{_describe(self)} lives in the worker and cannot be copied")
+
+    def __iter__(self) -> Iterator[Any]:
+        __tracebackhide__ = True
+        session = _session()
+        iterator = session.operate("iter", self)
+        while item := session.operate("next", iterator):
+            yield item[0]
+
+    def __next__(self) -> Any:
+        __tracebackhide__ = True
+        item = _session().operate("next", self)
+        if not item:
+            raise StopIteration
+        return item[0]
+
+    def __enter__(self) -> Any:
+        __tracebackhide__ = True
+        return _session().operate("enter", self)
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: Any) -> None:
+        """Never swallows: a verdict that is on its way must arrive."""
+        __tracebackhide__ = True
+        _session().operate("exit", self, _builtin_name(kind))
+
+    def __repr__(self) -> str:
+        __tracebackhide__ = True
+        return _session().operate("repr", self)
+
+    def __str__(self) -> str:
+        __tracebackhide__ = True
+        return _session().operate("str", self)
+
+
+def _builtin_name(kind: type | None) -> str | None:
+    """The name of the nearest builtin exception: the worker is told no more than that."""
+    if kind is None:
+        return None
+    return next(base.__name__ for base in kind.__mro__ if base.__module__ == "builtins")
+
+
+def _forward(operation: str, reflected: bool = False) -> Any:
+    """A special method that forwards to the worker."""
+
+    def method(self: Proxy, *operands: Any) -> Any:
+        __tracebackhide__ = True
+        if reflected:
+            return _session().operate(operation, operands[0], self)
+        return _session().operate(operation, self, *operands)
+
+    return method
+
+
+def _compare(operation: str) -> Any:
+    """A comparison: its answer must be an object (elementwise), for a bare bool can lie."""
+
+    def method(self: Proxy, other: Any) -> Any:
+        __tracebackhide__ = True
+        answer = _session().operate(operation, self, other)
+        if not isinstance(answer, Proxy):
+            raise TypeError(f"comparing {_describe(self)} gave {answer!r}: compare its values")
+        return answer
+
+    return method
+
+
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+REFLECTED = (
+    "add sub mul truediv floordiv mod pow matmul lshift rshift and_ or_ xor divmod"
+).split()
+for _name in (*operations.BINARY, "divmod"):
+    _special = _name.rstrip("_")
+    if _name in COMPARISONS:
+        setattr(Proxy, f"__{_special}__", _compare(_name))
+    else:
+        setattr(Proxy, f"__{_special}__", _forward(_name))
+        setattr(Proxy, f"__r{_special}__", _forward(_name, reflected=True))
+for _name in (*operations.INPLACE, *operations.UNARY, *operations.ITEMS):
+    setattr(Proxy, f"__{_name}__", _forward(_name))
+for _name in ("len", "int", "float", "complex", "round"):
+    setattr(Proxy, f"__{_name}__", _forward(_name))
+
+
+class Handle(Proxy):
+    """One object of one worker; when it is forgotten here, the worker may forget it too."""
+
+    __slots__ = ("_tito_generation", "_tito_number", "_tito_session", "_tito_type")
+
+    def __init__(self, session: Any, generation: int, number: int, kind: str):
+        put = object.__setattr__
+        put(self, "_tito_session", session)
+        put(self, "_tito_generation", generation)
+        put(self, "_tito_number", number)
+        put(self, "_tito_type", kind)
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):
+            _get(self, "_tito_session").drop(
+                _get(self, "_tito_generation"), _get(self, "_tito_number")
+            )
+
+
+class Reference(Proxy):
+    """A name of the student's package or of a probe, looked up by the worker at each use."""
+
+    __slots__ = ("_tito_module", "_tito_names", "_tito_probe")
+
+    def __init__(self, module: str, names: tuple[str, ...], probe: Any = None):
+        put = object.__setattr__
+        put(self, "_tito_module", module)
+        put(self, "_tito_names", names)
+        put(self, "_tito_probe", probe)
+
+    def __getattr__(self, name: str) -> Any:
+        __tracebackhide__ = True
+        # pytest looks at everything a test file holds; it must not find markers of its own
+        if name.startswith(("_", "pytest")) and name not in PASSED_NAMES:
+            raise AttributeError(name)
+        return _session().operate("getattr", self, name)
+
+    def __repr__(self) -> str:
+        if current() is None:
+            return f"<{_describe(self)}>"
+        return super().__repr__()
+
+
+def _describe(proxy: Any) -> str:
+    """Name a proxy without asking the worker."""
+    if type(proxy) is Handle:
+        kind = _get(proxy, "_tito_type")
+        return f"an object of type {kind}"
+    return ".".join((_get(proxy, "_tito_module"), *_get(proxy, "_tito_names")))
+
+
+describe = _describe
+
+
+def encode_proxy(session: Any, value: Any, out: bytearray) -> None:
+    """Write what only a request may hold: proxies, slices, an ellipsis.
+
+    Raises:
+        TypeError: If the value is none of these, such as a function of the grader's.
+        StaleHandle: If it belongs to a worker that has ended.
+    """
+    kind = type(value)
+    if kind is Handle:
+        session.check(_get(value, "_tito_generation"), value)
+        wire.encode_handle(_get(value, "_tito_number"), "", out)
+    elif kind is Reference:
+        module = _get(value, "_tito_module")
+        wire.encode_reference(module, _get(value, "_tito_names"), out)
+    elif kind is ProxyModule:
+        wire.encode_reference(value.__name__, (), out)
+    elif not wire.encode_request_extra(value, out, session.encode_other):
+        if callable(value):
+            raise TypeError("a function of the test cannot enter the worker: use a probe")
+        raise TypeError(f"a {kind.__name__} cannot enter the worker: pass plain values")
+
+
+class ProxyModule(types.ModuleType):
+    """A module of the student's as a test file sees it: every public name is there, unseen."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") and name not in PASSED_NAMES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        return Reference(self.__name__, (name,))
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Answers every import of the package with proxies, whether or not the module exists."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        """Ours are `tinytorch` and all below it."""
+        if name.partition(".")[0] != "tinytorch":
+            return None
+        return importlib.machinery.ModuleSpec(name, self, is_package=True)
+
+    def create_module(self, spec: Any) -> types.ModuleType:
+        """An empty module that makes references."""
+        return ProxyModule(spec.name)
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        """Nothing to run: the code is elsewhere."""
+
+
+_installed: list[tuple[Any, Finder, dict[str, types.ModuleType]]] = []
+
+
+def _ours() -> list[str]:
+    return [name for name in sys.modules if name.partition(".")[0] == "tinytorch"]
+
+
+def install(server: Any) -> None:
+    """From now on, `import tinytorch…` in this process gives proxies that use `server`."""
+    if _installed:
+        raise RuntimeError("an isolation server is already installed; uninstall it first")
+    finder = Finder()
+    _installed.append((server, finder, {name: sys.modules.pop(name) for name in _ours()}))
+    sys.meta_path.insert(0, finder)
+
+
+def uninstall() -> None:
+    """Undo `install`: real imports work again, and find the modules that were there before."""
+    while _installed:
+        _, finder, modules = _installed.pop()
+        sys.meta_path.remove(finder)
+        for name in _ours():
+            del sys.modules[name]
+        sys.modules.update(modules)
+
+
+def current() -> Any:
+    """The server that proxies use, or None."""
+    return _installed[-1][0] if _installed else None
+
+
+def _session() -> Any:
+    if not _installed:
+        raise UseOutsideTest("the student's code was used where no worker is installed")
+    return _installed[-1][0]
