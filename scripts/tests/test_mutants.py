@@ -18,7 +18,7 @@ MODULES = [c for c in load_ladder(ROOT).checkpoints if (ROOT / c.source).is_file
 def test_checkpoint_catches_every_mutant(rung):
     """Each wrong solution in mutants/NN_name.toml fails at least the tests it names."""
     command = [sys.executable, str(RUNNER), rung.id]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     cases = [json.loads(line) for line in done.stdout.splitlines()]
     survivors = [c for c in cases if c["survived"] or c["missed"]]
     assert not survivors, survivors

@@ -83,7 +83,7 @@ class ModuleSource:
         return next((c.step for c in self.cells if c.start <= line <= c.end), None)
 
     def locate(self, name: str) -> int | None:
-        """The line where `name` is defined; `Tensor.sum` may also be found as the function `sum`."""
+        """The line where `name` is defined; `Tensor.sum` may also be the function `sum`."""
         for candidate in (name, name.rpartition(".")[2], name.partition(".")[0]):
             if candidate in self.definitions:
                 return self.definitions[candidate]
@@ -184,7 +184,7 @@ def parse(text: str, file: str) -> ModuleSource:
     target, step = "", None
     for start, end in zip(marks, [m - 1 for m in marks[1:]] + [len(lines)], strict=True):
         rest = _CELL.match(lines[start - 1])["rest"].strip()  # type: ignore[index]
-        if rest.startswith("[markdown]") or rest.startswith("[md]"):
+        if rest.startswith(("[markdown]", "[md]")):
             step = _step_after(lines[start:end], step)
             cells.append(Cell("prose", start, end, step))
             continue

@@ -2,8 +2,8 @@
 
     python scripts/tests/mutants/runner.py 05             every mutant of module 05
     python scripts/tests/mutants/runner.py 05 --only NAME one mutant, with pytest's own output
-    python scripts/tests/mutants/runner.py 05 --stripped  the checkpoint on stubs: every test must fail
-    python scripts/tests/mutants/runner.py 05 --reference the checkpoint on the solutions
+    python scripts/tests/mutants/runner.py 05 --stripped  on stubs: every test must fail
+    python scripts/tests/mutants/runner.py 05 --reference on the solutions
 
 Prints one JSON line a case. NumPy and pytest are imported once; each case runs in a fork.
 """
@@ -21,7 +21,7 @@ import tomllib
 from pathlib import Path
 from types import ModuleType
 
-import numpy  # noqa: F401 (imported before the forks)
+import numpy as np  # noqa: F401 (imported before the forks)
 import pytest
 
 from tito.export import exported_text
@@ -39,14 +39,14 @@ class MemoryFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def __init__(self, texts: dict[str, tuple[str, str]]):
         self.texts = texts
 
-    def find_spec(self, name, path=None, target=None):  # noqa: ANN001, ANN201, D102
+    def find_spec(self, name, path=None, target=None):
         if not name.startswith("tinytorch.core."):
             return None
         if name not in self.texts:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         return importlib.machinery.ModuleSpec(name, self, origin=self.texts[name][1])
 
-    def exec_module(self, module: ModuleType) -> None:  # noqa: D102
+    def exec_module(self, module: ModuleType) -> None:
         text, file = self.texts[module.__name__]
         exec(compile(text, file, "exec"), module.__dict__)
 

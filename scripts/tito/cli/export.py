@@ -61,9 +61,8 @@ def run(options: argparse.Namespace) -> int:
                 )
                 say(f"[red]problem[/]   {quote(str(r.problem))} ({kept})")
             else:
-                say(
-                    f"{'[green]exported[/]' if r.changed else 'unchanged'}  {r.rung.source} → {r.target}"
-                )
+                done = "[green]exported[/] " if r.changed else "unchanged"
+                say(f"{done} {r.rung.source} → {r.target}")
         if not results:
             say("nothing to export: there is no module folder under modules/")
     return 1 if problems and not options.go_on else 0

@@ -38,13 +38,11 @@ def find_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / "checkpoints" / "ladder.toml").is_file():
             return folder
-    raise Usage(
-        f"no TinyTorch tree at {start} or above it; go to the folder that holds modules/ and try again"
-    )
+    raise Usage(f"no TinyTorch tree at {start} or above it; go to the folder that holds modules/")
 
 
 def build_parser(wanted: str | None) -> argparse.ArgumentParser:
-    """Build the parser; only the wanted command's own arguments are loaded, which keeps start-up quick."""
+    """Build the parser; only the wanted command is loaded, which keeps start-up quick."""
     parser = argparse.ArgumentParser(
         prog="tito",
         description="Build TinyTorch module by module, and see how far your framework has come.",

@@ -52,9 +52,9 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         for frame in getattr(error, "frames", ())
     ]
     if isinstance(error, Mismatch):
-        got = "\n".join(filter(None, (error.got, error.detail)))
-        parts = {"headline": fit(error.headline), "call": error.call, "expected": error.expected}
-        return "failed", parts | {"got": got, "asked": error.asked, "hint": error.hint}
+        names = ("call", "asked", "expected", "got", "detail", "hint")
+        parts = {name: getattr(error, name) for name in names}
+        return "failed", {"headline": fit(error.headline)} | parts
     if isinstance(error, WorkerTimeout):
         return "timeout", {"headline": fit(str(error)), "got": "no answer in time"}
     if isinstance(error, MissingModule | MissingName | WorkerDied | ProtocolError):

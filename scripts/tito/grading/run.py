@@ -6,48 +6,34 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tito.grading.session import REPORT
+from tito.files import FileProblem, read_text
+from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
-from tito.ladder import Checkpoint
+from tito.ladder import Checkpoint, Ladder
+from tito.report import Failure, Frame, Outcome
+from tito.source import ModuleSource, parse
 
 PASSED_ON = (
     *("PATH", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "HOME", "USERPROFILE"),
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
 )
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
-MESSAGE_LIMIT = 2000
-
-
-@dataclass(frozen=True)
-class TestOutcome:
-    """One test as it ended: what it asked, its status, and the parts of its failure."""
-
-    name: str
-    line: int
-    status: str
-    duration: float
-    kind: str
-    step: int | None
-    of: str
-    hint: str
-    asked: str
-    module: str | None = None
-    failure: dict[str, Any] | None = None
+MESSAGE_LIMIT = 2000  # characters
+RAW_REPORT = "raw.json"  # what pytest-json-report writes into the job's folder
 
 
 @dataclass
 class LadderOutcome:
-    """What a session gave: tests by rung, messages for rungs that went wrong as a whole."""
+    """What the sessions gave: a run per rung, and what the isolation and the machine offered."""
 
-    tests: dict[str, list[TestOutcome]] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)
-    memory: dict[str, int] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
     isolation: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, str] = field(default_factory=dict)
 
 
 Progress = Callable[[dict[str, str]], None]
@@ -77,7 +63,8 @@ def _session(job: dict[str, Any], seconds: float, progress: Progress) -> tuple[d
         watchdog = threading.Timer(seconds, process.kill)
         watchdog.start()
         try:
-            assert process.stdin is not None and process.stdout is not None
+            assert process.stdin is not None
+            assert process.stdout is not None
             try:
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
@@ -93,60 +80,143 @@ def _session(job: dict[str, Any], seconds: float, progress: Progress) -> tuple[d
             raise
         finally:
             watchdog.cancel()
-        path = Path(job["folder"]) / REPORT
+        path = Path(job["folder"]) / RAW_REPORT
         if path.is_file():
             return json.loads(path.read_text(encoding="utf-8")), at
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - MESSAGE_LIMIT))
         return None, f"{at}\n{errors.read().decode(errors='replace')}"
 
 
-def _outcome(raw: dict[str, Any]) -> TestOutcome:
+class _Places:
+    """Where names stand in the student's files; each file is parsed once."""
+
+    def __init__(self, root: Path, ladder: Ladder):
+        self.root, self.ladder = root, ladder
+        self.parsed: dict[str, ModuleSource | None] = {}
+
+    def source(self, rung: Checkpoint) -> ModuleSource | None:
+        """The parsed module of a rung, or None if it has a problem."""
+        if rung.id not in self.parsed:
+            try:
+                self.parsed[rung.id] = parse(read_text(self.root, rung.source), rung.source)
+            except FileProblem:
+                self.parsed[rung.id] = None
+        return self.parsed[rung.id]
+
+    def line(self, rung: Checkpoint, name: str) -> int | None:
+        """The line of a function or class in a rung's file."""
+        module = self.source(rung)
+        try:
+            return module.locate(name) if module else None
+        except FileProblem:
+            return None
+
+    def step(self, file: str, line: int) -> int | None:
+        """The step that a line of a student's file belongs to."""
+        rung = next((r for r in self.ladder.checkpoints if r.source == file), None)
+        module = self.source(rung) if rung else None
+        return module.step_of(line) if module else None
+
+
+def _cut(text: Any, limit: int) -> str:
+    """A text within a report's limit; nothing a student's code says can grow without end."""
+    text = "" if text is None else str(text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _failure(
+    verdict: dict[str, Any], outcome: Outcome, rung: Checkpoint, places: _Places
+) -> Failure:
+    """The parts of a failure, with the line to open: where it was raised, else what was asked."""
+    parts = verdict["failure"]
+    frames = tuple(
+        Frame(_cut(f["file"], 300), max(1, int(f["line"])), _cut(f["function"], 120))
+        for f in parts.get("traceback", ())[-30:]
+    )
+    file, line, step = outcome.file, outcome.line, outcome.step
+    own = [f for f in frames if f.file.startswith("modules/")]
+    if own:
+        file, line = own[-1].file, own[-1].line
+        step = places.step(file, line)
+    hint = _cut(parts.get("hint") or outcome.hint, 400)
+    if parts.get("stub") and parts["stub"]["module"] != rung.id:
+        hint = f"an earlier module comes first: tito checkpoint run {parts['stub']['module']}"
+    return Failure(
+        headline=_cut(parts["headline"], 400),
+        call=_cut(parts.get("call"), 400),
+        asked=_cut(parts.get("asked") or outcome.asked, 400),
+        expected=_cut(parts.get("expected"), 1000),
+        got=_cut(parts.get("got"), 1000),
+        detail=_cut(parts.get("detail"), 1000),
+        hint=hint,
+        file=file,
+        line=line,
+        step=step,
+        command=f"tito checkpoint run {rung.id}",
+        output=_cut(parts.get("output"), 4000),
+        traceback=frames,
+    )
+
+
+def _outcome(raw: dict[str, Any], rung: Checkpoint, places: _Places) -> Outcome:
     """One test of pytest-json-report's file, with our verdict beside its own outcome."""
     verdict = raw.get("metadata", {}).get("verdict")
-    duration = sum(
-        raw.get(phase, {}).get("duration", 0.0) for phase in ("setup", "call", "teardown")
-    )
-    name = raw["nodeid"].rpartition("::")[2]
-    line = raw.get("lineno", 0) + 1
-    if verdict is None:
-        failure = {"headline": f"{name}: did not run", "got": str(raw.get("outcome"))}
-        return TestOutcome(name, line, "error", duration, "", None, "", "", "", None, failure)
+    phases = (raw.get(phase, {}) for phase in ("setup", "call", "teardown"))
+    duration = sum(phase.get("duration", 0.0) for phase in phases)
+    name = _cut(raw["nodeid"].rpartition("::")[2], 120)
+    if verdict is None or not verdict["kind"]:
+        failure = Failure(f"{name}: did not run"[:79], got=_cut(raw.get("outcome"), 1000))
+        return Outcome(name, "functionality", "error", duration=duration, failure=failure)
+    about = places.ladder.find(verdict["module"]) if verdict["module"] else rung
     status = verdict["status"]
-    if status == "passed" and raw["outcome"] != "passed":
-        status = "error"
-    words = {key: verdict[key] or "" for key in ("kind", "of", "hint", "asked")}
-    return TestOutcome(
-        name,
-        line,
-        status,
-        duration,
+    outcome = Outcome(
+        name=name,
+        kind=verdict["kind"],
+        status="error" if status == "passed" and raw["outcome"] != "passed" else status,
+        asked=_cut(verdict["asked"], 400),
+        duration=duration,
         step=verdict["step"],
-        module=verdict["module"],
-        failure=verdict["failure"],
-        **words,
+        of=_cut(verdict["of"], 120),
+        hint=_cut(verdict["hint"], 400),
+        file=about.source,
+        line=places.line(about, verdict["of"]),
     )
+    if verdict["failure"] is None:
+        return outcome
+    return replace(outcome, failure=_failure(verdict, outcome, rung, places))
 
 
-def _collect(outcome: LadderOutcome, raw: dict[str, Any], rungs: Iterable[Checkpoint]) -> None:
-    """Sort the tests of a raw report by rung; a file that could not be collected gets a message."""
-    by_file = {rung.file: rung for rung in rungs}
+def _collect(
+    outcome: LadderOutcome, raw: dict[str, Any], rungs: list[Checkpoint], places: _Places
+) -> None:
+    """Sort the tests of a raw report by rung; a file that was not collected gets a message."""
+    by_file = {Path(rung.file).name: rung for rung in rungs}
+    tests: dict[str, list[Outcome]] = {rung.id: [] for rung in rungs}
     for test in raw.get("tests", []):
-        file = test["nodeid"].partition("::")[0].replace("\\", "/")
-        rung = next(r for name, r in by_file.items() if name.endswith(file) or file.endswith(name))
-        outcome.tests.setdefault(rung.id, []).append(_outcome(test))
-    for collector in raw.get("collectors", []):
-        if collector.get("outcome") == "failed":
-            for name, rung in by_file.items():
-                if collector["nodeid"].endswith(Path(name).name):
-                    text = str(collector.get("longrepr", ""))[-MESSAGE_LIMIT:]
-                    outcome.messages[rung.id] = f"{rung.file} could not be collected: {text}"
+        rung = by_file[Path(test["nodeid"].partition("::")[0]).name]
+        tests[rung.id].append(_outcome(test, rung, places))
+    failed = {
+        Path(c["nodeid"]).name: _cut(c.get("longrepr"), MESSAGE_LIMIT)
+        for c in raw.get("collectors", [])
+        if c.get("outcome") == "failed"
+    }
     extra = raw.get("tito", {})
+    for rung in rungs:
+        reason = failed.get(Path(rung.file).name)
+        message = f"{rung.file} could not be collected: {reason}" if reason else None
+        outcome.runs[rung.id] = Run(
+            tests=tuple(tests[rung.id]),
+            trouble="error" if reason else None,
+            message=message,
+            peak_memory_bytes=extra.get("memory", {}).get(rung.id),
+        )
     outcome.isolation = extra.get("isolation", {})
-    outcome.memory |= extra.get("memory", {})
+    outcome.machine = extra.get("machine", {})
 
 
 def run_ladder(
     root: Path,
+    ladder: Ladder,
     snapshot: Snapshot,
     rungs: list[Checkpoint],
     *,
@@ -176,7 +246,7 @@ def run_ladder(
         }
         for name, source in snapshot.package.items()
     }
-    outcome = LadderOutcome()
+    outcome, places = LadderOutcome(), _Places(root, ladder)
     waiting = [rung for rung in rungs if (root / rung.file).is_file()]
     while waiting:
         with tempfile.TemporaryDirectory(prefix="tito-grade-") as folder:
@@ -185,9 +255,10 @@ def run_ladder(
             seconds = SESSION_MARGIN + sum(rung.seconds for rung in waiting)
             raw, at = _session(job, seconds, progress)
         if raw is not None:
-            _collect(outcome, raw, waiting)
+            _collect(outcome, raw, waiting, places)
             break
         lost, _, details = at.partition("\n")
-        outcome.messages[lost] = f"the grading session ended during this checkpoint: {details}"
+        message = f"the grading session ended during this checkpoint: {details}"
+        outcome.runs[lost] = Run(trouble="error", message=_cut(message, MESSAGE_LIMIT))
         waiting = [rung for rung in waiting if rung.id != lost]
     return outcome

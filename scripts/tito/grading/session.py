@@ -16,10 +16,19 @@ import pytest
 
 from tito import isolation
 from tito.grading.outcome import judge
+from tito.grading.run import RAW_REPORT
 from tito.isolation import Limits, Server, Source
 from tito.ladder import Checkpoint, Ladder, load_ladder
 
-REPORT = "raw.json"
+
+def machine() -> dict[str, str]:
+    """The NumPy and BLAS that grading used."""
+    import numpy as np
+
+    build = np.show_config(mode="dicts")["Build Dependencies"]  # type: ignore[call-overload, index]
+    blas = build.get("blas", {})
+    name = f"{blas.get('name', 'unknown')} {blas.get('version', '')}"
+    return {"numpy": np.__version__, "blas": name.strip()}
 
 
 class Grading:
@@ -42,9 +51,13 @@ class Grading:
         if self.rung is not None:
             self.memory[self.rung.id] = self.server.peak_memory()
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        """Give each checkpoint its own worker and each test its own deadline."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        """Give each checkpoint its own worker and each test its own deadline.
+
+        A worker that died, hung or broke the protocol fails the test even if the test did not
+        notice.
+        """
         rung = self.rung_of(item)
         if rung != self.rung:
             self.close_rung()
@@ -52,9 +65,12 @@ class Grading:
             self.server.fresh(rung.seconds)
         self.server.begin_test(rung.test_seconds)
         try:
-            return (yield)
+            result = yield
         finally:
-            self.server.end_test()
+            fatal = self.server.end_test()
+            if fatal is not None:
+                raise fatal
+        return result
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> Iterator[Any]:
@@ -89,6 +105,7 @@ class Grading:
         """Add what the isolation offered and what each checkpoint's worker used."""
         self.close_rung()
         json_report["tito"] = {"isolation": self.server.isolation, "memory": self.memory}
+        json_report["tito"]["machine"] = machine()
 
     def tell(self, message: dict[str, Any]) -> None:
         """Write one line to the parent."""
@@ -106,13 +123,21 @@ def run(job: dict[str, Any]) -> int:
     server.start()
     isolation.install(server)
     os.environ["TITO_SEED"] = str(job["seed"])
+    # A forged .pyc beside a checkpoint must not be read: what is imported from here on is compiled.
+    sys.pycache_prefix = job["folder"]
     ladder = load_ladder(root)
     plugin = Grading(server, ladder, out)
     arguments = [
         *("-c", os.devnull, "--rootdir", str(root), "--confcutdir", str(root / "checkpoints")),
         *("-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:junitxml"),
         *("-p", "pytest_jsonreport.plugin", "--json-report", "--json-report-omit=log,streams"),
-        *("--json-report-file", str(Path(job["folder"]) / REPORT), "-q", "--tb=no"),
+        *(
+            "--json-report-file",
+            str(Path(job["folder"]) / RAW_REPORT),
+            "-q",
+            "--tb=no",
+            "--assert=plain",
+        ),
         *("--import-mode=importlib", "-o", "python_files=checkpoint_*.py"),
         *(str(root / ladder.by_id[rung].file) for rung in job["rungs"]),
     ]

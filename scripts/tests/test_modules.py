@@ -1,0 +1,208 @@
+"""Every module of the course: its anatomy, its examples, its unit tests, its stubs."""
+
+import ast
+import doctest
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tito.cli import main
+from tito.export import exported_text
+from tito.ladder import load_ladder
+from tito.source import parse
+from tito.strip import strip
+
+ROOT = Path(__file__).resolve().parents[2]
+LADDER = load_ladder(ROOT)
+RUNGS = [c for c in LADDER.checkpoints if (ROOT / c.source).is_file()]
+LONGEST_CELL = 60
+each_module = pytest.mark.parametrize("rung", RUNGS, ids=lambda c: c.folder)
+
+
+def module_of(rung):
+    """The parsed source of a rung."""
+    return parse((ROOT / rung.source).read_text(encoding="utf-8"), rung.source)
+
+
+@pytest.fixture(scope="module")
+def stripped(tmp_path_factory):
+    """The whole package, exported from stubs."""
+    folder = tmp_path_factory.mktemp("stripped")
+    core = folder / "tinytorch" / "core"
+    core.mkdir(parents=True)
+    for path in (ROOT / "tinytorch").rglob("*.py"):
+        relative = path.relative_to(ROOT)
+        if "core" not in relative.parts or path.name == "__init__.py":
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            (folder / relative).write_bytes(path.read_bytes())
+    for rung in RUNGS:
+        stub = parse(strip(rung.id, module_of(rung)), rung.source)
+        (core / f"{rung.module}.py").write_text(exported_text(stub), encoding="utf-8")
+    return folder
+
+
+@each_module
+def test_stub_imports_cleanly(rung, stripped):
+    """Nothing runs a student's function at import time."""
+    program = f"import tinytorch.core.{rung.module}"
+    environment = os.environ | {"PYTHONPATH": str(stripped), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-W", "error", "-c", program],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@each_module
+def test_module_imports_only_what_it_needs(rung):
+    """The ladder's `needs` are true: no import of a later or unrelated module."""
+    allowed = {LADDER.by_id[i].module for i in LADDER.transitive_needs(rung.id)} | {rung.module}
+    tree = ast.parse((ROOT / rung.source).read_text(encoding="utf-8"))
+    tree_check = ast.parse((ROOT / rung.file).read_text(encoding="utf-8"))
+    for node in (*ast.walk(tree), *ast.walk(tree_check)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tinytorch.core."):
+            name = node.module.split(".")[2]
+            lazily_backward = rung.id == "01" and name == "autograd"
+            assert name in allowed or lazily_backward, f"{rung.folder} line {node.lineno}: {name}"
+
+
+@each_module
+def test_module_has_its_anatomy(rung):
+    """Steps in order, each with solution and unit tests; a reflection; the command to run."""
+    module = module_of(rung)
+    text = "\n".join(module.lines)
+    steps = [int(n) for n in re.findall(r"^# ## Step (\d+)", text, re.MULTILINE)]
+    assert steps == list(range(1, len(steps) + 1))
+    assert len(steps) >= 3
+    solved = {region.step for region in module.regions}
+    assert solved == set(steps), f"steps without a solution: {set(steps) - solved}"
+    tested = {cell.step for cell in module.cells if cell.role == "test"}
+    assert tested >= set(steps), f"steps without unit tests: {set(steps) - tested}"
+    assert re.search(r"^# ##.*reflect", text, re.MULTILINE | re.IGNORECASE)
+    assert f"tito checkpoint run {rung.id}" in text
+    assert (ROOT / "modules" / rung.folder / "README.md").is_file()
+    readme = (ROOT / "modules" / rung.folder / "README.md").read_text(encoding="utf-8")
+    assert rung.question in readme.replace("\n", " ")
+    assert f"tito test {rung.id}" in readme
+    assert f"tito checkpoint run {rung.id}" in readme
+
+
+@each_module
+def test_public_definitions_are_documented(rung):
+    """Every exported function and class that is part of the interface says what it is."""
+    tree = module_of(rung).tree
+    silent = [
+        node.name
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+    ]
+    assert not silent
+
+
+@each_module
+def test_cells_fit_a_screen(rung):
+    """A cell that a student fills in is short enough to be seen whole."""
+    module = module_of(rung)
+    for cell in module.cells:
+        solved = [r for r in module.regions if cell.start <= r.begin <= cell.end]
+        lines = [ln for ln in module.lines[cell.start : cell.end] if ln.strip()]
+        if cell.role == "export" and len(solved) == 1:
+            assert len(lines) <= LONGEST_CELL, f"{rung.source}:{cell.start}: {len(lines)} lines"
+
+
+@each_module
+def test_jupytext_gives_the_file_back(rung, tmp_path):
+    """A notebook made from the module, saved unchanged, is the module again, byte for byte."""
+    jupytext = pytest.importorskip("jupytext", reason="pip install jupytext (extra: dev)")
+    text = (ROOT / rung.source).read_text(encoding="utf-8")
+    notebook = jupytext.reads(text, fmt="py:percent")
+    stored = jupytext.reads(jupytext.writes(notebook, fmt="ipynb"), fmt="ipynb")
+    assert jupytext.writes(stored, fmt="py:percent") == text
+
+
+RUN_CELLS = """
+import contextlib, io, json, sys
+file, cells = json.load(sys.stdin)
+namespace, printed = {"__name__": "notebook"}, []
+for role, start, text in cells:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(compile("\\n" * start + text, file, "exec"), namespace)
+    printed.append(out.getvalue())
+json.dump(printed, sys.stdout)
+"""
+
+
+def expected_output(lines):
+    """The comment block after `# Expected output:` that ends a try-it cell, or None."""
+    stripped = [line.rstrip() for line in lines]
+    if "# Expected output:" not in stripped:
+        return None
+    block = [line for line in stripped[stripped.index("# Expected output:") + 1 :] if line]
+    return "\n".join(line.removeprefix("#").removeprefix(" ") for line in block) + "\n"
+
+
+@each_module
+def test_examples_print_what_they_say(rung, tmp_path, exported_package):
+    """Each try-it cell, run in order, prints its expected output."""
+    module = module_of(rung)
+    cells, wanted = [], []
+    for cell in module.cells:
+        if cell.role in ("export", "try"):
+            lines = module.lines[cell.start : cell.end]
+            cells.append((cell.role, cell.start, "\n".join(lines)))
+            wanted.append((cell, expected_output(lines) if cell.role == "try" else None))
+    environment = os.environ | {
+        "PYTHONPATH": str(exported_package),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "MPLBACKEND": "Agg",
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN_CELLS],
+        input=json.dumps([rung.source, cells]),
+        env=environment,
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    for (cell, want), got in zip(wanted, json.loads(done.stdout), strict=True):
+        if want is not None:
+            same = doctest.OutputChecker().check_output(want, got, flags)
+            assert same, f"{rung.source}:{cell.start}\nexpected\n{want}\ngot\n{got}"
+        elif cell.role == "try":
+            assert not got, f"{rung.source}:{cell.start} prints but states no expected output"
+
+
+@pytest.fixture(scope="module")
+def exported_package(tmp_path_factory):
+    """The whole package, exported from the solutions."""
+    folder = tmp_path_factory.mktemp("exported")
+    for path in (ROOT / "tinytorch").rglob("*"):
+        relative = path.relative_to(ROOT)
+        if path.is_file() and "__pycache__" not in relative.parts:
+            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
+            (folder / relative).write_bytes(path.read_bytes())
+    for rung in RUNGS:
+        target = folder / "tinytorch" / "core" / f"{rung.module}.py"
+        target.write_text(exported_text(module_of(rung)), encoding="utf-8")
+    return folder
+
+
+@each_module
+def test_unit_tests_pass_without_an_export(rung, tree, capfd):
+    """`tito test NN` passes on the solutions in a tree where nothing was exported."""
+    assert main(["-C", str(tree), "test", rung.id]) == 0, capfd.readouterr().out

@@ -1,0 +1,217 @@
+"""tito checkpoint: run checkpoints in isolation, or see where you stand."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tito.cli.console import console, quote, say, say_json
+from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.render.failure import failure_text
+from tito.report import CheckpointResult, Failure, Report, dump_report, load_report, save_report
+
+MARKS = {
+    "passed": ("[green]✓[/]", "passed"),
+    "partial": ("[yellow]◐[/]", "partial"),
+    "failed": ("[red]✗[/]", "failed"),
+    "error": ("[red]![/]", "error"),
+    "timeout": ("[red]⧖[/]", "timeout"),
+    "blocked": ("[yellow]⊘[/]", "blocked"),
+    "not_started": ("[dim]·[/]", "not started"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `tito checkpoint`."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    run = actions.add_parser("run", help="run checkpoints, each in an isolated process")
+    run.add_argument("checkpoints", nargs="*", metavar="NN", help="05, autograd, differentiation …")
+    run.add_argument("--all", action="store_true", help="every checkpoint of the ladder")
+    run.add_argument(
+        "-v", "--verbose", action="store_true", help="every failure, not only the first"
+    )
+    run.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_run_arguments(run, report=None)
+    run.set_defaults(run=run_checkpoints)
+    status = actions.add_parser("status", help="where you stand, by the last report")
+    status.add_argument(
+        "--report", type=Path, default=Path("report.json"), help="default: report.json"
+    )
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(run=show_status)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "report.json") -> None:
+    """Add what every command that runs checkpoints understands."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        default=Path(report) if report else None,
+        metavar="FILE",
+        help="write the report here" + (f" (default: {report})" if report else ""),
+    )
+    parser.add_argument(
+        "--seed", type=int, help="repeat a run's random inputs: its report has the seed"
+    )
+    parser.add_argument(
+        "--start", choices=("fork", "spawn"), help="how workers start (default: the best at hand)"
+    )
+
+
+class Progress:
+    """A line that follows the run on a terminal; nothing when piped."""
+
+    def __init__(self, ladder: Ladder, rungs: Iterable[Checkpoint], *, quiet: bool):
+        self.ladder = ladder
+        self.status = None
+        self.done = 0
+        if console().is_terminal and not quiet:
+            self.status = console().status("starting the workers")
+
+    def __enter__(self) -> Self:
+        if self.status:
+            self.status.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.status:
+            self.status.stop()
+
+    def __call__(self, message: dict[str, str]) -> None:
+        """Show the test that has just ended."""
+        self.done += 1
+        if self.status and message["rung"]:
+            rung = self.ladder.by_id[message["rung"]]
+            self.status.update(
+                f"{rung.id} {rung.name} · {self.done} tests · {quote(message['test'])}"
+            )
+
+
+def run_rungs(
+    options: argparse.Namespace, ladder: Ladder, rungs: list[Checkpoint], progress: Progress
+) -> Report:
+    """Grade some rungs of the tree with the command's options."""
+    from tito.grading.grade import grade, new_seed
+
+    seed = options.seed if options.seed is not None else new_seed()
+    return grade(options.root, ladder, rungs, seed=seed, progress=progress, start=options.start)
+
+
+def verdict_line(report: Report) -> str:
+    """One line on the whole report."""
+    level = "no level yet" if report.level is None else f"level {report.level:02}"
+    passed = sum(c.status == "passed" for c in report.checkpoints)
+    return (
+        f"[bold]{report.score.points} of {report.score.max} points[/], {level}, "
+        f"{passed} of {len(report.checkpoints)} checkpoints passed"
+    )
+
+
+def failure_block(failure: Failure) -> str:
+    """A failure as text, every part that came from a student's code still to be quoted."""
+    place = ""
+    if failure.file:
+        where = f"{failure.file}:{failure.line}" if failure.line else failure.file
+        step = f" (step {failure.step})" if failure.step else ""
+        place = f"{where}{step}, then: {failure.command}"
+    return failure_text(
+        failure.headline,
+        [
+            ("asked", failure.asked),
+            ("expected", failure.expected),
+            ("got", failure.got),
+            ("differs", failure.detail),
+            ("hint", failure.hint),
+            ("look at", place),
+            ("printed", failure.output),
+        ],
+    )
+
+
+def show_checkpoint(result: CheckpointResult, *, verbose: bool) -> None:
+    """Print one checkpoint: its line, what blocks it, and its first failure or all."""
+    mark, word = MARKS[result.status]
+    count = f"{result.passed}/{len(result.tests)} tests" if result.tests else "no tests"
+    points = f"{result.points}/{result.max_points} points"
+    say(f"{mark} {result.id} {result.name}: {word}, {count}, {points}, {result.duration:.1f} s")
+    if result.message:
+        say(f"  {quote(result.message)}")
+    if result.blocked_by:
+        say(f"  mend first: {', '.join(result.blocked_by)}")
+    failures = [test.failure for test in result.tests if test.failure]
+    for failure in failures if verbose else failures[:1]:
+        say()
+        say(quote(failure_block(failure)))
+    hidden = len(failures) - 1
+    if hidden > 0 and not verbose:
+        plural = "s" if hidden > 1 else ""
+        say(f"\n{hidden} more failure{plural}: tito checkpoint run {result.id} --verbose")
+
+
+def run_checkpoints(options: argparse.Namespace) -> int:
+    """Run the wanted checkpoints and print what came of each."""
+    from tito.cli.main import Usage
+
+    ladder = load_ladder(options.root)
+    if bool(options.checkpoints) == options.all:
+        raise Usage("say which: tito checkpoint run 05, or all of them: tito checkpoint run --all")
+    rungs = (
+        list(ladder.checkpoints)
+        if options.all
+        else [ladder.find(name) for name in options.checkpoints]
+    )
+    for rung in rungs:
+        if not options.all and not (options.root / rung.file).is_file():
+            raise Usage(f"this tree has no {rung.file}")
+    with Progress(ladder, rungs, quiet=options.json) as progress:
+        report = run_rungs(options, ladder, rungs, progress)
+    if options.report:
+        save_report(report, options.root / options.report)
+    if options.json:
+        print(dump_report(report), end="")
+        return 0
+    for rung in rungs:
+        result = report.by_id[rung.id]
+        if result.tests or not options.all:
+            show_checkpoint(result, verbose=options.verbose)
+    if options.all:
+        say(verdict_line(report))
+    return 0
+
+
+def show_status(options: argparse.Namespace) -> int:
+    """Print the last report's verdict, checkpoint by checkpoint."""
+    from tito.cli.main import Usage
+
+    path = options.root / options.report
+    if not path.is_file():
+        raise Usage(f"no {options.report} yet; make one with: tito grade")
+    report = load_report(path)
+    if options.json:
+        say_json(
+            {
+                "score": report.score.to_json(),
+                "level": report.level,
+                "generated_at": report.generated_at,
+                "checkpoints": {c.id: c.status for c in report.checkpoints},
+                "next": report.next.to_json() if report.next else None,
+            }
+        )
+        return 0
+    say(f"{verdict_line(report)}  (graded {report.generated_at})")
+    for stage in report.stages:
+        say(f"\n[bold]{stage.name}[/]  {stage.passed}/{stage.total}")
+        for c in report.checkpoints:
+            if c.stage == stage.name:
+                mark, word = MARKS[c.status]
+                say(f"  {mark} {c.id} {c.name:<16} {word:<12} {c.points}/{c.max_points}")
+    if report.next:
+        where = f"{report.next.file}:{report.next.line or 1}"
+        say(f"\nnext: {where}, then: {report.next.command}")
+    return 0

@@ -1,0 +1,65 @@
+"""tito grade: export, ladder, report, badges, summary, grade."""
+
+import argparse
+from pathlib import Path
+
+from tito.cli.checkpoint import Progress, add_run_arguments, run_rungs, verdict_line
+from tito.cli.console import quote, say
+from tito.export import export_tree, present
+from tito.files import write_atomic
+from tito.ladder import load_ladder
+from tito.render import render_all
+from tito.report import Report, save_report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `tito grade`."""
+    add_run_arguments(parser)
+    parser.add_argument("--require", metavar="NN", help="exit 1 unless the level reaches this rung")
+    parser.add_argument(
+        "--fail-under", type=int, metavar="POINTS", help="exit 1 below this many points"
+    )
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.epilog = (
+        "Exit status: 0 when grading completed, whatever the score; 1 when a gate is missed; "
+        "2 on bad usage or an unusable tree."
+    )
+    parser.set_defaults(run=run)
+
+
+def _missed(options: argparse.Namespace, report: Report, required: str | None) -> list[str]:
+    """The gates that the report does not pass, in words."""
+    missed = []
+    if required is not None and (report.level is None or report.level < int(required)):
+        level = "none" if report.level is None else f"{report.level:02}"
+        missed.append(f"level {required} is required, reached: {level}")
+    if options.fail_under is not None and report.score.points < options.fail_under:
+        missed.append(f"{options.fail_under} points are required, reached: {report.score.points}")
+    return missed
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what a push does, in this tree."""
+    from tito.report import dump_report
+
+    ladder = load_ladder(options.root)
+    required = ladder.find(options.require).id if options.require else None
+    exports = export_tree(options.root, ladder, present(options.root, ladder))
+    quiet = options.json
+    for result in exports:
+        if result.problem and not quiet:
+            say(f"[red]problem[/]  {quote(str(result.problem))}")
+    with Progress(ladder, ladder.checkpoints, quiet=quiet) as progress:
+        report = run_rungs(options, ladder, list(ladder.checkpoints), progress)
+    save_report(report, options.root / options.report)
+    for name, text in render_all(report).items():
+        write_atomic(options.root / Path(name), text)
+    if options.json:
+        print(dump_report(report), end="")
+    else:
+        say(verdict_line(report))
+        say(f"written: {options.report}, summary.md, grade.json, badges/")
+    missed = _missed(options, report, required)
+    for gate in missed:
+        say(f"[red]gate missed[/]  {gate}") if not quiet else None
+    return 1 if missed else 0

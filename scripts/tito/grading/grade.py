@@ -1,0 +1,121 @@
+"""From a tree to its report: snapshot, run, score, and the facts around them."""
+
+import os
+import platform
+import secrets
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tito import __version__
+from tito.grading.run import LadderOutcome, Progress, run_ladder
+from tito.grading.score import score_ladder
+from tito.grading.snapshot import take
+from tito.ladder import Checkpoint, Ladder
+from tito.report import (
+    SCHEMA_VERSION,
+    Course,
+    Environment,
+    Integrity,
+    Isolation,
+    Layer,
+    Problem,
+    Report,
+)
+
+
+def new_seed() -> int:
+    """A seed that nobody could know before the run."""
+    return secrets.randbits(32)
+
+
+def _isolation(facts: dict[str, Any]) -> Isolation:
+    """What kept the graded code apart, as the session told."""
+    layers = tuple(
+        Layer(str(layer["name"])[:120], bool(layer["active"]), str(layer["detail"])[:400])
+        for layer in facts.get("layers", ())
+    )
+    return Isolation(facts.get("start", "none"), layers)
+
+
+def _environment(outcome: LadderOutcome) -> Environment:
+    """The machine that graded."""
+    return Environment(
+        python=platform.python_version(),
+        numpy=outcome.machine.get("numpy", "unknown"),
+        blas=outcome.machine.get("blas", "unknown"),
+        platform=platform.platform(terse=True)[:120],
+        cores=os.cpu_count() or 1,
+        ci=os.environ.get("CI", "").lower() in ("true", "1"),
+    )
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """One line that git says about the tree, or None."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def revision(root: Path) -> dict[str, str | None]:
+    """Repository, commit and branch: from the environment of a push, else from git."""
+    branch = os.environ.get("GITHUB_REF_NAME") or _git(root, "rev-parse", "--abbrev-ref", "HEAD")
+    return {
+        "repository": os.environ.get("GITHUB_REPOSITORY") or None,
+        "commit": os.environ.get("GITHUB_SHA") or _git(root, "rev-parse", "HEAD"),
+        "branch": (branch or "")[:250] or None,
+    }
+
+
+def grade(
+    root: Path,
+    ladder: Ladder,
+    rungs: list[Checkpoint],
+    *,
+    seed: int,
+    progress: Progress = lambda message: None,
+    start: str | None = None,
+) -> Report:
+    """Grade the tree at `root` and report it, whatever its code does.
+
+    Args:
+        root: A TinyTorch tree; it is read once, at the beginning, and nothing is written to it.
+        ladder: The tree's ladder.
+        rungs: The checkpoints to run; the others count as not started.
+        seed: Makes every test's random inputs.
+        progress: Called after each test.
+        start: How workers start: None for the best at hand, "fork" or "spawn".
+
+    Raises:
+        FileProblem: If a hand-written file of the package cannot be read.
+    """
+    begin = time.perf_counter()
+    snapshot = take(root, ladder)
+    outcome = run_ladder(root, ladder, snapshot, rungs, seed=seed, progress=progress, start=start)
+    standing = score_ladder(ladder, outcome.runs)
+    problems = tuple(
+        Problem(p.file, p.line, p.message[:400], p.mend[:400]) for p in snapshot.problems
+    )
+    return Report(
+        schema_version=SCHEMA_VERSION,
+        course=Course("TinyTorch", __version__),
+        ladder_version=ladder.version,
+        generated_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        seed=seed,
+        duration=time.perf_counter() - begin,
+        environment=_environment(outcome),
+        isolation=_isolation(outcome.isolation),
+        problems=problems,
+        integrity=Integrity(manifest=None, modified=(), missing=(), unexpected=()),
+        **revision(root),
+        **{name: getattr(standing, name) for name in standing.__slots__},
+    )
