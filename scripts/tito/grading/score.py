@@ -1,7 +1,7 @@
 """What outcomes are worth: points, statuses, level, stages, milestones, the next step. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
@@ -194,6 +194,7 @@ def score_ladder(
     ladder: Ladder,
     runs: Mapping[str, Run],
     milestones: Mapping[str, MilestoneRun] | None = None,
+    assumed: Collection[str] = (),
 ) -> Standing:
     """Judge the whole ladder.
 
@@ -202,11 +203,12 @@ def score_ladder(
         runs: By id, what each checkpoint gave; a rung that is absent has no checkpoint file in
             this tree: it counts as not started, and its points stay in the total.
         milestones: By id, the recorded run of each milestone that has one.
+        assumed: Rungs left out on purpose: they block no other, though they count as not passed.
     """
     checkpoints: list[CheckpointResult] = []
     passed: set[str] = set()
     for rung in ladder.checkpoints:
-        result = _result(ladder, rung, runs.get(rung.id), passed)
+        result = _result(ladder, rung, runs.get(rung.id), passed | set(assumed))
         checkpoints.append(result)
         if result.status == "passed":
             passed.add(rung.id)
