@@ -1,7 +1,5 @@
 """Publishing to the orphan branch: against real repositories, over the file system and HTTP."""
 
-import base64
-import http.server
 import os
 import subprocess
 import sys
@@ -9,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from gitserver import GitServer
 
 from tito.publish import PublishError, collect, find_remote, publish
 
@@ -156,58 +155,6 @@ def test_no_setting_of_the_home_folder_or_the_tree_can_run_code(remote, tmp_path
         send(address, environment=environment)
     assert git("rev-list", "--count", "badges", at=remote) == "1"
     assert not trap.exists()
-
-
-class GitServer:
-    """A repository behind HTTP that wants a token, as the `git http-backend` program serves it."""
-
-    def __init__(self, repository: Path, token: str, may_push: bool = True):
-        self.wanted = "basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        self.seen: list[str | None] = []
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outer.seen.append(self.headers["Authorization"])
-                if self.headers["Authorization"] != outer.wanted:
-                    return self.answer(401, {"WWW-Authenticate": "Basic"}, b"")
-                if "git-receive-pack" in self.path and not may_push:
-                    return self.answer(403, {}, b"Permission to ada/tree denied to github-actions")
-                path, _, query = self.path.partition("?")
-                variables = os.environ | {
-                    "GIT_PROJECT_ROOT": str(repository), "GIT_HTTP_EXPORT_ALL": "1",
-                    "PATH_INFO": path.removeprefix("/ada/tree"), "QUERY_STRING": query,
-                    "REQUEST_METHOD": self.command, "REMOTE_USER": "ada",
-                    "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-                    "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-                }  # fmt: skip
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                answer = subprocess.check_output(["git", "http-backend"], input=body, env=variables)
-                head, _, rest = answer.partition(b"\r\n\r\n")
-                fields = dict(line.split(": ", 1) for line in head.decode().splitlines())
-                return self.answer(int(fields.pop("Status", "200").split()[0]), fields, rest)
-
-            do_POST = do_GET
-
-            def answer(self, status: int, fields: dict[str, str], body: bytes) -> None:
-                self.send_response(status)
-                for name, value in (fields | {"Content-Length": str(len(body))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *arguments: object) -> None:
-                """Keep the test's output quiet."""
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-
-    def __enter__(self) -> str:
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return f"http://127.0.0.1:{self.server.server_address[1]}/ada/tree"
-
-    def __exit__(self, *problem: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
 
 
 def test_the_token_authenticates_and_is_in_no_argument(remote, tmp_path):
