@@ -1,6 +1,10 @@
 """The text of one failure, the same on the terminal, in the summary and under plain pytest."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tito.report import Failure
 
 LABEL_WIDTH = 10
 
@@ -23,3 +27,26 @@ def failure_text(headline: str, parts: Iterable[tuple[str, str]]) -> str:
         lines.append(f"  {label:<{LABEL_WIDTH}}{first}")
         lines += [" " * (LABEL_WIDTH + 2) + line for line in rest]
     return "\n".join(lines)
+
+
+def place_text(file: str | None, line: int | None, step: int | None, command: str) -> str:
+    """Where to look and what to run then: `FILE:LINE (step N), then: COMMAND`."""
+    place = f"{file}:{line}" if file and line else file or ""
+    if place and step is not None:
+        place += f" (step {step})"
+    if not command:
+        return place
+    return f"{place}, then: {command}" if place else f"run: {command}"
+
+
+def describe(failure: "Failure") -> str:
+    """The block of a failure in a report; whoever shows it escapes it."""
+    parts = [
+        ("asked", failure.asked),
+        ("expected", failure.expected),
+        ("got", failure.got),
+        ("differs", failure.detail),
+        ("hint", failure.hint),
+        ("look at", place_text(failure.file, failure.line, failure.step, failure.command)),
+    ]
+    return failure_text(failure.headline, parts)

@@ -1,0 +1,73 @@
+"""The words, marks and colours that every rendering shares, so that all say the same."""
+
+from dataclasses import dataclass
+
+from tito.report import CheckpointResult, Report, StageResult
+
+GREEN, RED, BLUE, AMBER, GREY = "#1a7f37", "#cf222e", "#0969da", "#9a6700", "#57606a"
+BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", GREY: "#9198a1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a status is shown: a word, a mark (never an emoji) and a colour on white."""
+
+    word: str
+    mark: str
+    colour: str
+
+
+LOOKS = {
+    "passed": Look("passed", "✓", GREEN),
+    "partial": Look("partial", "◐", BLUE),
+    "failed": Look("failed", "✗", RED),
+    "not_started": Look("not started", "○", GREY),
+    "blocked": Look("blocked", "◇", AMBER),
+    "error": Look("error", "✗", RED),
+    "timeout": Look("timed out", "✗", RED),
+}
+
+
+def level_words(report: Report) -> str:
+    """The level against the highest there is."""
+    if report.level is None:
+        return "none yet"
+    top = max((int(c.id) for c in report.checkpoints), default=0)
+    return f"{report.level} of {top}"
+
+
+def points_words(points: int, most: int) -> str:
+    """Points against the most there are, as in `12 of 15 points`."""
+    return f"{points} of {most} {'point' if most == 1 else 'points'}"
+
+
+def percent(points: int, most: int, complete: bool) -> int:
+    """Whole percent, rounded down; 100 only when complete."""
+    if complete:
+        return 100
+    return min(99, points * 100 // most) if most else 0
+
+
+def stage_percent(stage: StageResult) -> int:
+    """The percent of a stage's points."""
+    return percent(stage.points, stage.max, stage.complete)
+
+
+def count_words(checkpoint: CheckpointResult) -> str:
+    """The tests passed of those there are, as in `7 of 12`; empty where there are none."""
+    return f"{checkpoint.passed} of {len(checkpoint.tests)}" if checkpoint.tests else ""
+
+
+def status_words(checkpoint: CheckpointResult) -> str:
+    """The status in a word or a count: a partial checkpoint says how far it is."""
+    if checkpoint.status == "partial":
+        return count_words(checkpoint)
+    return LOOKS[checkpoint.status].word
+
+
+def next_words(report: Report) -> str:
+    """One sentence on where the student stands when nothing is left to do in this tree."""
+    left = sum(c.status != "passed" for c in report.checkpoints)
+    if not left:
+        return f"All {len(report.checkpoints)} checkpoints passed."
+    return f"Every checkpoint in this tree passed; {left} more are to come."
