@@ -81,7 +81,7 @@ def _session(job: dict[str, Any], seconds: float, progress: Progress) -> tuple[d
         finally:
             watchdog.cancel()
         path = Path(job["folder"]) / RAW_REPORT
-        if path.is_file():
+        if path.is_file() and process.returncode in (0, 1):
             return json.loads(path.read_text(encoding="utf-8")), at
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - MESSAGE_LIMIT))
         return None, f"{at}\n{errors.read().decode(errors='replace')}"
