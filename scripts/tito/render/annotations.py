@@ -1,0 +1,40 @@
+"""Error annotations on the student's own lines, as workflow commands of GitHub Actions."""
+
+from itertools import zip_longest
+
+from tito.render.choose import begun, failing
+from tito.render.escape import command_message, command_property
+from tito.render.failure import describe
+from tito.report import Report
+
+MOST = 10  # what Actions shows of one step
+
+
+def annotation(title: str, message: str, file: str | None, line: int | None) -> str:
+    """One `::error` command on one line, whatever its texts hold."""
+    place = f"file={command_property(file)},line={line or 1}," if file else ""
+    return f"::error {place}title={command_property(title)}::{command_message(message)}"
+
+
+def annotations(report: Report) -> list[str]:
+    """At most ten: files that could not be used, then the first failure of every checkpoint
+    that was begun, then the second ones, and so on. What is not started is left alone."""
+    found = [
+        annotation(f"{problem.file} cannot be used", f"{problem.message}\n{problem.mend}",
+                   problem.file, problem.line)
+        for problem in report.problems
+    ]  # fmt: skip
+    columns = []
+    for checkpoint in begun(report):
+        name = f"{checkpoint.id} {checkpoint.name}"
+        shown = [
+            annotation(f"{name}: {test.name}", describe(failure), failure.file, failure.line)
+            for test, failure in failing(checkpoint)
+            if test.status != "not_started"
+        ]
+        if not shown and checkpoint.message:
+            shown = [annotation(name, checkpoint.message, checkpoint.source, None)]
+        columns.append(shown[:MOST])
+    for row in zip_longest(*columns):
+        found += [text for text in row if text is not None]
+    return found[:MOST]

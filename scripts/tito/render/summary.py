@@ -1,0 +1,157 @@
+"""summary.md: what an instructor reads on the Actions page of a push."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from tito.render.choose import begun, failing
+from tito.render.escape import code, fence, markdown
+from tito.render.failure import describe
+from tito.render.words import LOOKS, level_words, next_words, points_words, stage_percent
+from tito.report import CheckpointResult, Failure, Report, StageResult
+
+LIMIT = 900_000  # bytes; Actions refuses a summary above 1 MiB
+PATHS_SHOWN = 20
+
+
+def _verdict(report: Report) -> str:
+    """The line that says it all, and the checkpoints by status."""
+    counts = Counter(c.status for c in report.checkpoints)
+    parts = ", ".join(f"{counts[s]} {look.word}" for s, look in LOOKS.items() if counts[s])
+    score = points_words(report.score.points, report.score.max)
+    title = f"# {score} · level {level_words(report)}"
+    return f"{title}\n\nOf {len(report.checkpoints)} checkpoints: {parts or 'none'}."
+
+
+def _next(report: Report) -> str:
+    """What the student should do now."""
+    step = report.next
+    if step is None:
+        return f"**Next:** {next_words(report)}"
+    place = f"{step.file}:{step.line}" if step.line else step.file
+    return (
+        f"**Next: {step.checkpoint} {markdown(step.name)}** · {markdown(step.why)} · "
+        f"open {code(place)}, then {code(step.command)}"
+    )
+
+
+def _row(checkpoint: CheckpointResult) -> str:
+    """One rung in its stage's table."""
+    look = LOOKS[checkpoint.status]
+    status = f"{look.mark} {look.word}"
+    if checkpoint.blocked_by:
+        status += f", first mend {', '.join(checkpoint.blocked_by)}"
+    tests = f"{checkpoint.passed} of {len(checkpoint.tests)}" if checkpoint.tests else "–"
+    points = f"{checkpoint.points} of {checkpoint.max_points}"
+    seconds = f"{checkpoint.duration:.1f} s" if checkpoint.tests else "–"
+    name = f"{markdown(checkpoint.module)} · {markdown(checkpoint.name)}"
+    return f"| {checkpoint.id} | {name} | {status} | {tests} | {points} | {seconds} |"
+
+
+def _stage(stage: StageResult, rungs: list[CheckpointResult]) -> str:
+    """A heading with the stage's percent, its capability once complete, and its table."""
+    score = f"{stage_percent(stage)}%, {points_words(stage.points, stage.max)}"
+    lines = [f"### {markdown(stage.name)}: {score}", ""]
+    if stage.complete:
+        lines += [f"Complete: “{markdown(stage.capability)}”", ""]
+    lines += ["| | checkpoint | status | tests | points | time |", "|---|---|---|--:|--:|--:|"]
+    return "\n".join([*lines, *(_row(rung) for rung in rungs)])
+
+
+def _details(failure: Failure) -> str:
+    """The whole of a failure, the way through the student's code and what it printed included."""
+    text = describe(failure)
+    if failure.traceback:
+        frames = (f"  {f.file}:{f.line} in {f.function}" for f in failure.traceback)
+        text += "\n\ntraceback, innermost last\n" + "\n".join(frames)
+    if failure.output.strip():
+        text += "\n\nprinted by the code under test\n" + failure.output.rstrip()
+    return fence(text)
+
+
+def _failures(checkpoint: CheckpointResult) -> str:
+    """The first failure of a checkpoint in full, the others by name."""
+    tests = f"{checkpoint.passed} of {len(checkpoint.tests)} tests pass"
+    status = LOOKS[checkpoint.status].word
+    lines = [f"### {checkpoint.id} {markdown(checkpoint.name)}: {status}, {tests}", ""]
+    if checkpoint.blocked_by:
+        lines += [f"Mend {', '.join(checkpoint.blocked_by)} first: this builds on it.", ""]
+    if checkpoint.message:
+        lines += [fence(checkpoint.message), ""]
+    first, *others = failing(checkpoint) or [None]
+    if first is not None:
+        test, failure = first
+        lines += [f"{code(test.name)}, {test.status.replace('_', ' ')}:", "", _details(failure), ""]
+    if others:
+        names = ", ".join(code(test.name) for test, _ in others[:PATHS_SHOWN])
+        more = f" and {len(others) - PATHS_SHOWN} more" if len(others) > PATHS_SHOWN else ""
+        lines += [f"Also failing: {names}{more}.", ""]
+    return "\n".join(lines).rstrip()
+
+
+def _problems(report: Report) -> Iterator[str]:
+    """Files of the tree that could not be used."""
+    if report.problems:
+        yield "## Files that cannot be used\n\n" + "\n".join(
+            f"- {code(f'{problem.file}:{problem.line}')} {markdown(problem.message)}; "
+            f"{markdown(problem.mend)}"
+            for problem in report.problems
+        )
+
+
+def _paths(paths: tuple[str, ...]) -> str:
+    names = ", ".join(code(path) for path in paths[:PATHS_SHOWN])
+    more = len(paths) - PATHS_SHOWN
+    return f"{names} and {more} more" if more > 0 else names
+
+
+def _trust(report: Report) -> Iterator[str]:
+    """What an instructor should know about how far to trust the run; nothing when all is well."""
+    lines = []
+    if report.isolation.start == "none":
+        lines.append("- **Isolation:** none; the graded code ran in the grader's own process")
+    lines += [
+        f"- **Isolation:** {markdown(layer.name)} not active: {markdown(layer.detail)}"
+        for layer in report.isolation.layers
+        if not layer.active
+    ]
+    kinds = {"changed": report.integrity.modified, "missing": report.integrity.missing,
+             "not of the course": report.integrity.unexpected}  # fmt: skip
+    lines += [
+        f"- **Integrity:** course files {word}: {_paths(paths)}"
+        for word, paths in kinds.items()
+        if paths
+    ]
+    if lines:
+        yield "## About this run\n\n" + "\n".join(lines)
+
+
+def _facts(report: Report) -> str:
+    """Where the numbers come from."""
+    facts = [f"{report.course.name} {report.course.version}", f"graded {report.generated_at}"]
+    facts += [f"commit {report.commit[:12]}"] if report.commit else []
+    facts += [f"seed {report.seed}", f"{report.duration:.1f} s"]
+    environment = report.environment
+    facts += [f"Python {environment.python}, NumPy {environment.numpy}, {environment.platform}"]
+    return " · ".join(markdown(fact) for fact in facts)
+
+
+def summary(report: Report) -> str:
+    """Write the whole summary; where it would grow beyond `LIMIT`, the last failures go."""
+    parts = [_verdict(report), _next(report), *_problems(report), "## Stages"]
+    parts += [
+        _stage(stage, [c for c in report.checkpoints if c.stage == stage.name])
+        for stage in report.stages
+    ]
+    closing = [*_trust(report), "---", _facts(report)]
+    waiting = [_failures(checkpoint) for checkpoint in begun(report)]
+    if waiting:
+        parts.append("## What fails first")
+    room = LIMIT - sum(len(part.encode()) + 2 for part in (*parts, *closing))
+    for shown, text in enumerate(waiting):
+        room -= len(text.encode()) + 2
+        if room < 0:
+            left = len(waiting) - shown
+            parts.append(f"{left} more failing checkpoints are in report.json.")
+            break
+        parts.append(text)
+    return "\n\n".join([*parts, *closing]) + "\n"
