@@ -8,31 +8,90 @@ tells the grader how it ended, and ends whatever the worker left behind.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import select
 import signal
 import socket
 import sys
+import time
+import traceback
 from typing import Any
 
-import worker
+from tito.isolation import limits, linux
 
 CONNECTION, OUTPUT, STATUS = range(3)
+WARM = (
+    "ast bisect collections.abc contextlib copy csv dataclasses datetime decimal enum fractions "
+    "functools gc glob gzip hashlib heapq hmac inspect io itertools json linecache math numbers "
+    "operator os pathlib pickle platform queue random re shutil statistics string struct tempfile "
+    "textwrap threading time timeit traceback tracemalloc types typing unittest.mock urllib.parse "
+    "uuid warnings weakref zipfile zlib "
+    "numpy numpy.fft numpy.lib.format numpy.lib.stride_tricks numpy.linalg numpy.random "
+    "numpy.testing tito.isolation.worker"
+).split()
+LEFTOVER_WAIT = 2.0  # seconds for killed processes to be gone
+FAILED = 70  # exit code of a worker or a keeper that could not begin
 
 
-def _begin(connection: int, output: int, job: dict[str, Any]) -> None:
-    """Become the worker: standard streams, working directory, then serve until the end."""
+def _descendants() -> set[int]:
+    """The processes below this one, by their parents in /proc."""
+    parents = {}
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
+            parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {os.getpid()}
+
+
+def _send(pids: set[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def end_descendants() -> None:
+    """End everything below this process; what keeps forking is stopped before it is killed."""
+    stopped: set[int] = set()
+    while more := _descendants() - stopped:
+        _send(more, signal.SIGSTOP)
+        stopped |= more
+    _send(stopped, signal.SIGKILL)
+    until = time.monotonic() + LEFTOVER_WAIT
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.001)
+
+
+class Host:
+    """What the fork server knows before its first request: the machine, and where NumPy is."""
+
+    def __init__(self, site: str):
+        self.site = site
+        self.offers = limits.examine(site)
+
+
+def _begin(connection: int, output: int, job: dict[str, Any], host: Host, apart: bool) -> None:
+    """Become the worker: streams, limits, directory; then serve until the end."""
     null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    kept = socket.socket(fileno=os.dup2(connection, 3))
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.dup2(connection, 3)
     os.closerange(4, 1024)
     os.setsid()
-    os.chdir(job["folder"])
-    os.environ["HOME"] = os.environ["TMPDIR"] = job["folder"]
-    worker.run(kept)
+    folder = job["folder"]
+    bounds = limits.Limits(**job["limits"])
+    layers = limits.confine(bounds, host.offers, folder, host.site, apart)
+    os.chdir(folder)
+    os.environ.update(HOME=folder, TMPDIR=folder, USER="student", LOGNAME="student")
+    kept = socket.socket(fileno=3)
+    from tito.isolation import worker
+
+    worker.run(kept.recv, kept.sendall, [[x.name, x.active, x.detail] for x in layers])
 
 
 def _tell(status: socket.socket, **words: Any) -> None:
@@ -54,44 +113,76 @@ def _wait(pid: int, status: socket.socket, wake: int) -> tuple[int, Any]:
             return code, usage
 
 
-def _keep(files: list[int], job: dict[str, Any]) -> None:
+def _separate(host: Host) -> bool:
+    """Make namespaces for the worker to come, where they are offered."""
+    if host.offers.namespaces:
+        with contextlib.suppress(OSError):
+            limits.separate()
+            return True
+    return False
+
+
+def _keep(files: list[int], job: dict[str, Any], host: Host) -> None:
     """Fork the worker and see it through; runs in a process of its own."""
     status = socket.socket(fileno=files[STATUS])
     wake, awake = os.pipe()
     os.set_blocking(awake, False)
+    with contextlib.suppress(OSError):
+        linux.adopt_orphans()
+        linux.die_with_parent()
+    if host.offers.user is not None:
+        os.chown(job["folder"], host.offers.user, host.offers.user)
+    apart = _separate(host)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(awake, warn_on_full_buffer=False)
     pid = os.fork()
     if pid == 0:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _begin(files[CONNECTION], files[OUTPUT], job)
+        for number in (signal.SIGCHLD, signal.SIGINT):
+            signal.signal(number, signal.SIG_DFL)
+        try:
+            _begin(files[CONNECTION], files[OUTPUT], job, host, apart)
+        except BaseException:
+            os.write(2, traceback.format_exc().encode())
+        os._exit(FAILED)
     os.close(files[CONNECTION])
     os.close(files[OUTPUT])
     _tell(status, pid=pid)
     code, usage = _wait(pid, status, wake)
-    _tell(status, code=os.waitstatus_to_exitcode(code), memory=usage.ru_maxrss)
+    end_descendants()
+    _tell(
+        status,
+        code=os.waitstatus_to_exitcode(code),
+        memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        processor=usage.ru_utime + usage.ru_stime,
+    )
 
 
 def main() -> None:
     """Fork a keeper for each request until the grader closes the control socket."""
     control = socket.socket(fileno=os.dup(0))
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control.sendall(b"ready")
+    with contextlib.suppress(OSError):
+        linux.set_dumpable(False)
+        linux.adopt_orphans()
+    host = Host(sys.argv[1])
+    for name in WARM:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         data, files, _, _ = socket.recv_fds(control, 65536, 3)
         if not data:
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            end_descendants()
             os._exit(0)
         if os.fork() == 0:
             try:
                 control.close()
-                _keep(files, json.loads(data))
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _keep(files, json.loads(data), host)
+            except BaseException:
+                os.write(files[OUTPUT], traceback.format_exc().encode())
             finally:
-                os._exit(0)
+                os._exit(FAILED)
         for file in files:
             os.close(file)
-
-
-if __name__ == "__main__":
-    sys.exit("start it through tito.isolation.process")

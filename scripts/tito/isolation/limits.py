@@ -1,6 +1,23 @@
-"""What a worker may use."""
+"""What a worker may use and reach, and in which order it gives the rest up.
 
+Each layer stands alone: what the kernel at hand refuses is named, with its reason, and the
+others still hold. The order matters: whatever needs rights comes before they are dropped.
+"""
+
+import contextlib
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from tito.isolation import landlock, linux, seccomp
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)
@@ -22,3 +39,261 @@ class Limits:
     open_files: int = 256
     cpu_seconds: int = 900
     disk: int = 256 << 20
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of protection: whether it holds here, and how far or why not."""
+
+    name: str
+    active: bool
+    detail: str
+
+
+class Layers:
+    """Collects the layers as they are put on."""
+
+    def __init__(self) -> None:
+        self.found: list[Layer] = []
+
+    def note(self, name: str, active: bool, detail: str) -> None:
+        """Add a layer."""
+        self.found.append(Layer(name, active, detail))
+
+    @contextlib.contextmanager
+    def attempt(self, name: str, detail: str) -> Iterator[Callable[[str], None]]:
+        """Note a layer as active unless its block raises OSError; the block may refine `detail`."""
+        said = [detail]
+        try:
+            yield said.append
+            self.note(name, True, said[-1])
+        except (OSError, ValueError) as error:
+            self.note(name, False, str(error))
+
+
+# Users: where the grader is root, a worker gets a user of its own that owns nothing.
+
+FREE_USERS = range(61184, 65520)  # set aside for short-lived users by systemd's convention
+SYSTEM_FILES = (
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
+    *("/etc/localtime", "/usr/share/zoneinfo"),
+    *("/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf"),  # what "localhost" means
+    *("/sys/devices/system/cpu", "/sys/devices/system/node"),
+    *("/proc/self", "/proc/meminfo", "/proc/cpuinfo", "/proc/loadavg"),
+)
+LOOPBACK_FAMILIES = (2, 10)  # IPv4 and IPv6: in a network namespace of its own
+DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
+
+
+def python_folders(site: str) -> tuple[str, ...]:
+    """Where Python, its libraries and NumPy live."""
+    library = os.path.dirname(os.path.abspath(os.__file__))
+    return tuple(dict.fromkeys((library, os.path.join(sys.base_prefix, "lib"), site)))
+
+
+@dataclass(frozen=True)
+class Host:
+    """What this machine offers, found out once by trying it in processes that end at once.
+
+    Attributes:
+        user: The user id that a worker changes to, or None to stay who we are.
+        user_detail: What was chosen, or why nothing was.
+        needs_search: Python's files are closed to that user (a private home, for example).
+        namespaces: Whether new namespaces can be made.
+        namespaces_detail: Why not.
+    """
+
+    user: int | None = None
+    user_detail: str = ""
+    needs_search: bool = False
+    namespaces: bool = False
+    namespaces_detail: str = ""
+
+
+def _tried(attempt: Callable[[], Any]) -> str:
+    """Run something in a process that then ends; returns "" or what it failed with."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            attempt()
+        except BaseException as error:
+            os.write(theirs, (str(error) or type(error).__name__)[:400].encode())
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with open(ours, "rb") as pipe:
+        said = pipe.read().decode(errors="replace")
+    os.waitpid(pid, 0)
+    return said
+
+
+def _read_python_as(user: int, site: str) -> None:
+    folders = [folder for folder in python_folders(site) if os.path.isdir(folder)]
+    linux.become(user)
+    for folder in folders:
+        os.listdir(folder)
+
+
+def _free_user() -> int:
+    taken: set[int] = set()
+    with contextlib.suppress(ImportError, OSError):
+        import pwd
+
+        taken = {entry.pw_uid for entry in pwd.getpwall()}
+    return random.SystemRandom().choice([user for user in FREE_USERS if user not in taken])
+
+
+def separate() -> None:
+    """Move to new namespaces; the next process forked is the first of its own."""
+    user, group = os.geteuid(), os.getegid()
+    flags = linux.CLONE_NEWNET | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWNS
+    if user == 0:
+        linux.unshare(flags)
+        return
+    linux.set_dumpable(True)  # else /proc/self/uid_map is not ours to write
+    linux.unshare(flags | linux.CLONE_NEWUSER)
+    linux.map_own_user(user, group)
+    linux.set_dumpable(False)
+
+
+def _separates() -> None:
+    separate()
+    said = _tried(lambda: _furnish("/tmp", 1 << 20, os.geteuid(), os.getegid()))
+    if said:
+        raise OSError(said)
+
+
+def _identity(host: Host) -> tuple[int, int]:
+    """The user and the group that a worker will be."""
+    return (host.user, host.user) if host.user is not None else (os.geteuid(), os.getegid())
+
+
+def _furnish(folder: str, disk: int, user: int, group: int) -> None:
+    """In new namespaces: switch loopback on, and bound the temporary directory."""
+    linux.loopback_up()
+    linux.mount("none", "/", None, linux.PRIVATE_RECURSIVE)
+    options = f"size={disk},nr_inodes=16384,mode=700,uid={user},gid={group}"
+    linux.mount("tmpfs", folder, "tmpfs", linux.NOSUID_NODEV_NOEXEC, options)
+
+
+def examine(site: str, namespaces: bool = True) -> Host:
+    """Find out what this machine offers; of namespaces only if they are wanted."""
+    if sys.platform != "linux":
+        missing = f"not offered by {sys.platform}"
+        return Host(user_detail=missing, namespaces_detail=missing)
+    said = _tried(_separates) if namespaces else "not where workers are spawned"
+    offered = {"namespaces": not said, "namespaces_detail": said}
+    if os.geteuid() != 0:
+        return Host(user_detail="the grader itself is an ordinary user", **offered)
+    user = _free_user()
+    refused = _tried(lambda: linux.become(user))
+    if refused:
+        return Host(user_detail=refused, **offered)
+    closed = _tried(lambda: _read_python_as(user, site))
+    return Host(user, f"user {user}", needs_search=bool(closed), **offered)
+
+
+# The limits themselves.
+
+
+def _own_tasks() -> int:
+    """How many tasks (threads included) this user runs already: the limit counts them too."""
+    count = 0
+    for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        with contextlib.suppress(OSError):
+            if name.isdigit() and os.stat(f"/proc/{name}").st_uid == os.getuid():
+                count += len(os.listdir(f"/proc/{name}/task"))
+    return count
+
+
+def _bound_resources(limits: Limits, tasks: int) -> str:
+    """Set the limits that every Unix has; those a platform lacks are left out."""
+    wanted = {
+        "RLIMIT_AS": limits.memory,
+        "RLIMIT_CPU": limits.cpu_seconds,
+        "RLIMIT_NPROC": tasks + limits.processes,
+        "RLIMIT_FSIZE": limits.file_size,
+        "RLIMIT_NOFILE": limits.open_files,
+        "RLIMIT_CORE": 0,
+    }
+    done = []
+    for name, value in wanted.items():
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            number = getattr(resource, name)
+            _, hard = resource.getrlimit(number)
+            if hard != resource.RLIM_INFINITY:
+                value = min(value, hard)
+            resource.setrlimit(number, (value, value))
+            done.append(name.removeprefix("RLIMIT_"))
+    if not done:
+        raise OSError("this platform has no resource limits")
+    return ", ".join(done)
+
+
+def _file_rules(python: tuple[str, ...], folder: str, network: bool) -> landlock.Ruleset:
+    """Readable: Python, NumPy, the system's libraries. Writable: the temporary directory."""
+    rules = landlock.Ruleset(network)
+    for path in (*python, *SYSTEM_FILES):
+        rules.allow(path, landlock.READ)
+    for path in DEVICES:
+        rules.allow(path, landlock.READ | landlock.WRITE_FILE)
+    rules.allow_all_but_devices(folder)
+    return rules
+
+
+def confine(
+    limits: Limits, host: Host, folder: str, site: str, separated: bool, extra: tuple[str, ...] = ()
+) -> list[Layer]:
+    """Put every layer on this process, for good, and say which ones hold.
+
+    Args:
+        limits: What it may use.
+        host: What the machine offers.
+        folder: Its temporary directory.
+        site: Where NumPy is installed.
+        separated: Whether this is the first process of new namespaces.
+        extra: Further folders that stay readable.
+    """
+    layers = Layers()
+    tasks = 0 if host.user is not None else _own_tasks()
+    with layers.attempt("namespaces", "network, processes, IPC, mounts"):
+        if not separated:
+            raise OSError(host.namespaces_detail)
+        _furnish(folder, limits.disk, *_identity(host))
+    with layers.attempt("resource limits", "") as say:
+        say(_bound_resources(limits, tasks))
+    rules, refused = None, ""
+    try:
+        rules = _file_rules((*extra, *python_folders(site)), folder, separated)
+    except OSError as error:
+        refused = str(error)
+    with layers.attempt("own user", host.user_detail):
+        if host.user is None:
+            raise OSError(host.user_detail)
+        linux.become(host.user, (linux.CAP_DAC_READ_SEARCH,) if host.needs_search else ())
+    with layers.attempt("dies with its keeper", "parent death signal"):
+        linux.die_with_parent()
+    with layers.attempt("no new privileges", ""):
+        linux.no_new_privileges()
+    with layers.attempt("Landlock", "") as say:
+        if rules is None:
+            raise OSError(refused)
+        say(rules.enforce())
+    with layers.attempt("system call filter", "") as say:
+        say(seccomp.restrict(LOOPBACK_FAMILIES if separated else ()))
+    with layers.attempt("no capabilities", "") as say:
+        confined = all(layer.active for layer in layers.found[-2:])
+        search = host.needs_search and confined
+        linux.set_capabilities((linux.CAP_DAC_READ_SEARCH,) if search else ())
+        if search:
+            say("but one: to read Python where its folder is private; Landlock bounds it")
+    return layers.found
+
+
+def protect_grader() -> Layer:
+    """Keep others of the same user from reading or tracing this process."""
+    layers = Layers()
+    with layers.attempt("private grader", "its memory and environment are closed to its user"):
+        linux.set_dumpable(False)
+    return layers.found[0]

@@ -3,36 +3,57 @@
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tito.isolation.limits import Limits
+
 OUTPUT_KEPT = 64 * 1024  # bytes of output kept per test
+NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
 END_WAIT = 5.0  # seconds to wait for a killed worker to be gone
 ENVIRONMENT = (
-    *("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
+    *("LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
 )
 HERE = str(Path(__file__).resolve().parent)
 SITE = str(Path(np.__file__).resolve().parent.parent)
-BOOT = (
-    "import sys; sys.path[:0] = [sys.argv[1]]; sys.path.append(sys.argv[2]); import {0}; {0}.main()"
-)
+
+# Our modules under their own names, without the package's __init__, which is the grader's.
+BOOT = """
+import sys, types
+for name, path in (("tito", []), ("tito.isolation", [sys.argv.pop(1)])):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = path
+sys.path.append(sys.argv[1])
+from tito.isolation import {0}
+{0}.main()
+"""
 
 
 class End(NamedTuple):
-    """How a worker ended: an exit code (negative: a signal), or None when that is unknown."""
+    """How a worker ended.
+
+    Attributes:
+        code: Its exit code, negative for a signal; None when it had to be ended.
+        memory: The most it held at once, in bytes; 0 when unknown.
+        processor: Seconds of processor time it used; 0.0 when unknown.
+    """
 
     code: int | None
-    memory: int
+    memory: int = 0
+    processor: float = 0.0
 
 
 def command(module: str) -> list[str]:
@@ -46,7 +67,24 @@ def command(module: str) -> list[str]:
 
 def environment() -> dict[str, str]:
     """What a worker may know of our environment."""
-    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    names = (*ENVIRONMENT, "PATH") if os.name == "nt" else ENVIRONMENT  # DLLs are found by it
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def best_start() -> str:
+    """How workers start best on this platform: forked on Linux, spawned elsewhere."""
+    return "fork" if sys.platform == "linux" else "spawn"
+
+
+def remove_folder(folder: str) -> None:
+    """Remove what a worker wrote, also where it took the rights away from its own folders."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError, RecursionError):
+        for path, _, _ in os.walk(folder):
+            for entry in os.scandir(path):
+                if entry.is_dir(follow_symlinks=False):
+                    os.chmod(entry.path, stat.S_IRWXU)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Output:
@@ -57,23 +95,45 @@ class Output:
         self._lock = threading.Lock()
         self._tail = bytearray()
         self._dropped = 0
-        os.set_blocking(file, True)
-        self._thread = threading.Thread(target=self._drain, name="worker-output", daemon=True)
-        self._thread.start()
+        self._selects = os.name != "nt"
+        if self._selects:
+            os.set_blocking(file, False)
+        threading.Thread(target=self._drain, name="worker-output", daemon=True).start()
 
     def _drain(self) -> None:
-        with open(self._file, "rb", buffering=0) as pipe:
-            while data := pipe.read(65536):
+        while True:
+            if self._selects:
+                select.select([self._file], [], [])
                 with self._lock:
-                    self._tail += data
-                    excess = len(self._tail) - OUTPUT_KEPT
-                    if excess > 0:
-                        del self._tail[:excess]
-                        self._dropped += excess
+                    more = self._read()
+            else:
+                more = self._read()
+            if not more:
+                break
+        with self._lock:
+            os.close(self._file)
+            self._file = -1
+
+    def _read(self) -> bool:
+        """Take in what is there; False at the end of the output."""
+        try:
+            data = os.read(self._file, 65536)
+        except BlockingIOError:
+            return True
+        self._tail += data
+        excess = len(self._tail) - OUTPUT_KEPT
+        if excess > 0:
+            del self._tail[:excess]
+            self._dropped += excess
+        return bool(data)
 
     def take(self) -> tuple[bytes, int]:
         """What was kept since the last call, and how many bytes before it were dropped."""
         with self._lock:
+            if self._selects and self._file >= 0:
+                for _ in range(OUTPUT_KEPT // 4096):  # what was written before an answer came
+                    if not select.select([self._file], [], [], 0)[0] or not self._read():
+                        break
             taken = bytes(self._tail), self._dropped
             self._tail.clear()
             self._dropped = 0
@@ -97,68 +157,179 @@ class ForkServer:
         )
         far.close()
 
+    def alive(self) -> bool:
+        """Whether it can still fork."""
+        return self._process.poll() is None
+
+    def complaint(self) -> str:
+        """The last thing it said before it ended."""
+        size = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, size - 2000))
+        return self._errors.read().decode(errors="replace").strip()
+
     def fork(self, files: list[int], job: dict[str, Any]) -> None:
         """Ask for a worker; its descriptors go with the request."""
         socket.send_fds(self.control, [json.dumps(job).encode()], files)
 
     def close(self) -> None:
-        """End the fork server; workers have their own way to end."""
+        """End the fork server and all that is below it."""
         self.control.close()
-        self._process.kill()
-        self._process.wait()
+        try:
+            self._process.wait(END_WAIT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
         self._errors.close()
 
 
-class Worker:
-    """A worker process: a connection, its output, and the certainty that it can be ended."""
+class ForkedWorker:
+    """A worker that a fork server made, and its keeper, who ends it when we say so or die."""
 
-    def __init__(self, forks: ForkServer):
+    def __init__(self, forks: ForkServer, limits: Limits):
         self.folder = tempfile.mkdtemp(prefix="tito-worker-")
         self.connection, far = socket.socketpair()
         self._status, status = socket.socketpair()
         readable, writable = os.pipe()
-        try:
-            forks.fork([far.fileno(), writable, status.fileno()], {"folder": self.folder})
-        finally:
-            far.close()
-            status.close()
-            os.close(writable)
         self.output = Output(readable)
-        self._words: dict[str, Any] = {}
+        self._said: dict[str, Any] = {}
         self._rest = b""
+        job = {"folder": self.folder, "limits": asdict(limits)}
+        with contextlib.suppress(OSError):  # a fork server that is gone shows at the first use
+            forks.fork([far.fileno(), writable, status.fileno()], job)
+        far.close()
+        status.close()
+        os.close(writable)
 
-    def _listen(self, key: str) -> Any:
-        """What the keeper says under `key`, or None if it never will."""
-        self._status.settimeout(END_WAIT)
-        with contextlib.suppress(OSError):
-            while key not in self._words and (data := self._status.recv(4096)):
+    def _listen(self, key: str, seconds: float) -> Any:
+        """What the keeper says under `key`, or None if it does not."""
+        self._status.settimeout(seconds)
+        with contextlib.suppress(OSError, ValueError):
+            while key not in self._said and (data := self._status.recv(4096)):
                 *lines, self._rest = (self._rest + data).split(b"\n")
                 for line in lines:
-                    self._words |= json.loads(line)
-        return self._words.get(key)
+                    self._said |= json.loads(line)
+        return self._said.get(key)
+
+    @property
+    def process(self) -> int | None:
+        """The worker's process id, as the grader sees it."""
+        return self._listen("pid", END_WAIT)
 
     def kill(self) -> None:
-        """End the worker and all that it started; whoever waits for it sees the end. No waiting."""
-        for connection in (self._status, self.connection):
+        """Have the worker ended, and wake whoever waits for an answer; returns at once."""
+        for connection, how in (
+            (self._status, socket.SHUT_WR),
+            (self.connection, socket.SHUT_RDWR),
+        ):
             with contextlib.suppress(OSError):
-                how = socket.SHUT_WR if connection is self._status else socket.SHUT_RDWR
                 connection.shutdown(how)
 
     def end(self) -> End:
-        """Wait until the worker is gone; it must have been killed or have closed its connection."""
-        code = self._listen("code")
+        """Wait for the end of a worker that closed its connection; end it if it lingers."""
+        code = self._listen("code", NATURAL_END)
         if code is None:
             self.kill()
-        return End(code, int(self._words.get("memory", 0)) * 1024)
+            self._listen("code", END_WAIT)
+        return End(code, self._said.get("memory", 0), self._said.get("processor", 0.0))
 
     def close(self) -> End:
         """End the worker and remove what it wrote."""
         self.kill()
+        self._listen("code", END_WAIT)
         end = self.end()
         self._status.close()
         self.connection.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_folder(self.folder)
         return end
+
+
+class Pipes:
+    """Two pipes with the face of a connected socket, for platforms without pairs of sockets."""
+
+    def __init__(self, process: subprocess.Popen):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process, self._in, self._out = process, process.stdout, process.stdin
+
+    def recv(self, size: int) -> bytes:
+        """At least one byte, or b"" at the end."""
+        return os.read(self._in.fileno(), size)
+
+    def sendall(self, data: bytes) -> None:
+        """Send all of it."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._out.fileno(), view) :]
+
+    def shutdown(self, how: int) -> None:
+        """A pipe ends with its process."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Close both."""
+        with contextlib.suppress(OSError):
+            self._in.close()
+            self._out.close()
+
+
+class SpawnedWorker:
+    """A worker in an interpreter of its own: slower to start, and only its group can be ended."""
+
+    def __init__(self, limits: Limits, pipes: bool):
+        self.folder = tempfile.mkdtemp(prefix="tito-worker-")
+        job = json.dumps({"folder": self.folder, "limits": asdict(limits)})
+        readable, writable = os.pipe()
+        near, far = (None, None) if pipes else socket.socketpair()
+        self._popen = subprocess.Popen(
+            [*command("spawned"), job],
+            stdin=far or subprocess.PIPE,
+            stdout=far or subprocess.PIPE,
+            stderr=writable,
+            env=environment(),
+            bufsize=0,
+            start_new_session=True,
+        )
+        os.close(writable)
+        if far is not None:
+            far.close()
+        self.connection: Any = near or Pipes(self._popen)
+        self.output = Output(readable)
+        self.process = self._popen.pid
+
+    def kill(self) -> None:
+        """End the worker and its group; wake whoever waits for an answer."""
+        if hasattr(os, "killpg") and self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.process, signal.SIGKILL)
+        self._popen.kill()
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> End:
+        """Wait for the end of a worker that closed its connection; end it if it lingers."""
+        try:
+            return End(self._popen.wait(NATURAL_END))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self._popen.wait(END_WAIT)
+            return End(None)
+
+    def close(self) -> End:
+        """End the worker and remove what it wrote."""
+        self.kill()
+        self._popen.wait(END_WAIT)
+        self.connection.close()
+        remove_folder(self.folder)
+        return End(self._popen.returncode)
+
+
+def peak_memory(process: int | None) -> int:
+    """The most memory a living process held at once, in bytes; 0 where that cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def signal_name(code: int | None) -> str | None:

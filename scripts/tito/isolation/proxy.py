@@ -32,7 +32,10 @@ class Proxy:
         __tracebackhide__ = True
         if name.startswith("__") and name not in PASSED_NAMES:
             raise AttributeError(name)
-        return _session().operate("getattr", self, name)
+        value = _session().operate("getattr", self, name)
+        if type(value) is Handle:
+            object.__setattr__(value, "_tito_label", f"{_short(self)}.{name}")
+        return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         __tracebackhide__ = True
@@ -48,15 +51,15 @@ class Proxy:
 
     def __bool__(self) -> NoReturn:
         raise TypeError(
-            f"{_describe(self)} has no truth value here: compare its values, "
+            f"{describe(self)} has no truth value here: compare its values, "
             "such as x.numpy() or float(x)"
         )
 
     def __array__(self, *arguments: Any, **keywords: Any) -> NoReturn:
-        raise TypeError(f"{_describe(self)} is not an array: judge its values, x.numpy()")
+        raise TypeError(f"{describe(self)} is not an array: judge its values, x.numpy()")
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
-        raise TypeError(f"{_describe(self)} lives in the worker and cannot be copied")
+        raise TypeError(f"{describe(self)} lives in the worker and cannot be copied")
 
     def __iter__(self) -> Iterator[Any]:
         __tracebackhide__ = True
@@ -116,7 +119,7 @@ def _compare(operation: str) -> Any:
         __tracebackhide__ = True
         answer = _session().operate(operation, self, other)
         if not isinstance(answer, Proxy):
-            raise TypeError(f"comparing {_describe(self)} gave {answer!r}: compare its values")
+            raise TypeError(f"comparing {describe(self)} gave {answer!r}: compare its values")
         return answer
 
     return method
@@ -142,7 +145,7 @@ for _name in ("len", "int", "float", "complex", "round"):
 class Handle(Proxy):
     """One object of one worker; when it is forgotten here, the worker may forget it too."""
 
-    __slots__ = ("_tito_generation", "_tito_number", "_tito_session", "_tito_type")
+    __slots__ = ("_tito_generation", "_tito_label", "_tito_number", "_tito_session", "_tito_type")
 
     def __init__(self, session: Any, generation: int, number: int, kind: str):
         put = object.__setattr__
@@ -150,6 +153,7 @@ class Handle(Proxy):
         put(self, "_tito_generation", generation)
         put(self, "_tito_number", number)
         put(self, "_tito_type", kind)
+        put(self, "_tito_label", "")
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):
@@ -174,23 +178,42 @@ class Reference(Proxy):
         # pytest looks at everything a test file holds; it must not find markers of its own
         if name.startswith(("_", "pytest")) and name not in PASSED_NAMES:
             raise AttributeError(name)
-        return _session().operate("getattr", self, name)
+        return super().__getattr__(name)
 
     def __repr__(self) -> str:
         if current() is None:
-            return f"<{_describe(self)}>"
+            return f"<{describe(self)}>"
         return super().__repr__()
 
 
-def _describe(proxy: Any) -> str:
+def describe(proxy: Any) -> str:
     """Name a proxy without asking the worker."""
     if type(proxy) is Handle:
-        kind = _get(proxy, "_tito_type")
-        return f"an object of type {kind}"
+        return f"an object of type {_get(proxy, '_tito_type')}"
     return ".".join((_get(proxy, "_tito_module"), *_get(proxy, "_tito_names")))
 
 
-describe = _describe
+def _short(value: Any) -> str:
+    """How an operand looks in a message: the names of the student's things, no values."""
+    if type(value) is Handle:
+        return _get(value, "_tito_label") or _get(value, "_tito_type")
+    if type(value) is Reference:
+        return (_get(value, "_tito_names") or (_get(value, "_tito_module"),))[-1]
+    return type(value).__name__
+
+
+def label(operation: str, operands: tuple) -> str:
+    """Name what was asked of the worker, such as `Tensor.sum` or `len(Tensor)`."""
+    first = _short(operands[0]) if operands else ""
+    if operation == "call":
+        return first
+    if operation == "getattr":
+        return f"{first}.{operands[1]}"
+    if operation in ("next", "iter"):
+        return f"iterating over {first}"
+    if operation == "probe":
+        return "a probe"
+    return f"{operation}({', '.join(map(_short, operands))})"
 
 
 def encode_proxy(session: Any, value: Any, out: bytearray) -> None:

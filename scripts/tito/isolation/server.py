@@ -4,7 +4,7 @@ import itertools
 import os
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tito.isolation import wire
@@ -12,16 +12,23 @@ from tito.isolation.errors import (
     IsolationError,
     ProtocolError,
     StaleHandle,
-    StudentError,
     UseOutsideTest,
     WorkerDied,
     WorkerTimeout,
     clean,
     from_report,
 )
-from tito.isolation.limits import Limits
-from tito.isolation.process import ForkServer, Worker, signal_name
-from tito.isolation.proxy import Handle, Reference, describe, encode_proxy
+from tito.isolation.limits import Layer, Limits, protect_grader
+from tito.isolation.process import (
+    End,
+    ForkedWorker,
+    ForkServer,
+    SpawnedWorker,
+    best_start,
+    peak_memory,
+    signal_name,
+)
+from tito.isolation.proxy import Handle, Reference, describe, encode_proxy, label
 
 
 @dataclass(frozen=True)
@@ -41,9 +48,12 @@ class Source:
     problem: str | None = None
 
 
+Worker = ForkedWorker | SpawnedWorker
+
+
 @dataclass
 class _Deadline:
-    """When the current test must be over; `worker` is the one to end then."""
+    """When the current test must be over."""
 
     at: float
     seconds: float
@@ -59,7 +69,7 @@ class Server:
 
     Args:
         package: Module name -> source, for every module of `tinytorch`.
-        start: "fork" or "spawn"; None takes the best that the platform offers.
+        start: "fork", "spawn", or "spawn-pipes" (as on Windows); None takes the platform's best.
         limits: What a worker may use.
         checkpoint_seconds: The time all tests of one checkpoint may take together.
 
@@ -90,7 +100,7 @@ class Server:
         }
         wire.encode(sources, self._package, self.encode_other)
         wire.seal(self._package)
-        self._mode = start or "fork"
+        self._mode = start or best_start()
         self._forks: ForkServer | None = None
         self._worker: Worker | None = None
         self._generation = 0
@@ -105,13 +115,27 @@ class Server:
         self._wake = threading.Condition()
         self._closed = False
         self._watchdog: threading.Thread | None = None
-        self.isolation: dict[str, Any] = {"start": self._mode, "layers": []}
+        self._greeted = False
+        self._layers: list[Layer] = []
+        self._grader: Layer | None = None
+
+    @property
+    def isolation(self) -> dict[str, Any]:
+        """How workers start, and each layer of protection: name, whether active, detail.
+
+        The worker's layers are known once the first worker has answered.
+        """
+        layers = [self._grader, *self._layers] if self._grader else self._layers
+        return {"start": self._mode, "layers": [asdict(layer) for layer in layers]}
 
     # Life.
 
     def start(self) -> None:
         """Start what can be started ahead of the first test; returns at once."""
-        if self._forks is None:
+        if self._grader is None:
+            self._grader = protect_grader()
+        if self._mode == "fork" and (self._forks is None or not self._forks.alive()):
+            self._close_forks()
             self._forks = ForkServer()
         if self._watchdog is None:
             self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -123,14 +147,15 @@ class Server:
         self._memory = 0
         self._budget = self._left = checkpoint_seconds or self._budget
         self._fatal = None
-        self.start()
-        self._worker = self._new_worker()
+        self._new_worker()
 
     def begin_test(self, seconds: float) -> None:
         """Give the next requests, together, so many seconds."""
         if self._fatal is not None:
             self._end_worker()
             self._fatal = None
+        if self._worker is not None:
+            self._worker.output.take()
         self._began = time.monotonic()
         short = self._left < seconds
         scope, limit = ("checkpoint", self._budget) if short else ("test", seconds)
@@ -159,7 +184,9 @@ class Server:
         return f"({dropped} bytes before this were dropped)\n{text}" if dropped else text
 
     def peak_memory(self) -> int:
-        """The most memory a worker of this checkpoint held at once, in bytes, so far known."""
+        """The most memory a worker of this checkpoint has held at once, in bytes."""
+        if self._worker is not None and self._fatal is None:
+            self._memory = max(self._memory, peak_memory(self._worker.process))
         return self._memory
 
     def close(self) -> None:
@@ -168,55 +195,92 @@ class Server:
             self._closed = True
             self._wake.notify()
         self._end_worker()
+        self._close_forks()
+
+    def _close_forks(self) -> None:
         if self._forks is not None:
             self._forks.close()
             self._forks = None
 
     # Workers.
 
-    def _new_worker(self) -> Worker:
-        assert self._forks is not None
+    def _new_worker(self) -> None:
+        """Start a worker and send it the package; its greeting is read when it is needed."""
+        self.start()
         self._generation = next(_generations)
-        self._dropped.clear()
+        self._dropped = []
         self._defined.clear()
-        worker = Worker(self._forks)
-        worker.connection.sendall(self._package)
         self._greeted = False
-        return worker
+        if self._mode == "fork":
+            assert self._forks is not None
+            self._worker = ForkedWorker(self._forks, self.limits)
+        else:
+            self._worker = SpawnedWorker(self.limits, pipes=self._mode == "spawn-pipes")
+        with self._wake:  # the deadline may have passed meanwhile, with no worker to end
+            if self._deadline is not None and self._deadline.expired:
+                self._worker.kill()
 
     def _end_worker(self) -> None:
         worker, self._worker = self._worker, None
         if worker is not None:
             self._memory = max(self._memory, worker.close().memory)
 
-    def _ready(self, call: str) -> Worker:
+    def _ready(self, operation: str, operands: tuple) -> Worker:
         """The current worker, started if there is none; its greeting is read."""
         if self._fatal is not None:
             raise self._fatal
         if self._closed:
             raise UseOutsideTest("the student's code was used after the last test")
         if self._worker is None:
-            self.start()
-            self._worker = self._new_worker()
+            self._new_worker()
+        assert self._worker is not None
         if not self._greeted:
             try:
-                wire.receive(self._worker.connection.recv)
+                self._worker.connection.sendall(self._package)
+                self._greet(wire.receive(self._worker.connection.recv))
+            except wire.WireError as error:
+                raise self._violated(str(error), operation, operands) from None
             except (OSError, EOFError):
-                raise self._lost(call) from None
+                raise self._lost(operation, operands) from None
             self._greeted = True
         return self._worker
 
-    def _lost(self, call: str) -> IsolationError:
+    def _greet(self, data: bytes) -> None:
+        """Read which layers the worker put on; no code of the student has run by then."""
+        reader = wire.Reader(data, lambda number, kind: None)
+        self._layers = [Layer(*words) for words in reader.value()]
+        reader.end()
+
+    def _lost(self, operation: str, operands: tuple) -> IsolationError:
         """Why the connection ended; from here on the worker is unusable."""
         assert self._worker is not None
+        call = label(operation, operands)
         deadline = self._deadline
         if deadline is not None and deadline.expired:
             self._fatal = WorkerTimeout(deadline.seconds, deadline.scope, call)
         else:
-            code = self._worker.end().code
-            reason = f"the process running your code ended (exit code {code})"
-            self._fatal = WorkerDied(reason, code, signal_name(code), call)
+            end = self._worker.end()
+            reason = self._reason(end)
+            self._fatal = WorkerDied(reason, end.code, signal_name(end.code), call)
+        self._memory = max(self._memory, self._worker.end().memory)
         return self._fatal
+
+    def _reason(self, end: End) -> str:
+        """What a worker's end means, in words for its author."""
+        name = signal_name(end.code)
+        if not self._greeted:
+            said = self._forks.complaint() if self._forks and not self._forks.alive() else ""
+            said = said or self.take_output().strip()
+            return "the process for your code could not be started" + (f": {said}" if said else "")
+        if end.code is None:
+            return "your code closed the connection to the grader"
+        if name is None:
+            return f"your code ended its own process (exit code {end.code})"
+        if name == "SIGXCPU" or (name == "SIGKILL" and end.processor >= self.limits.cpu_seconds):
+            return f"your code used up its {self.limits.cpu_seconds} s of processor time"
+        if name == "SIGKILL":
+            return "the process running your code was killed: out of memory, or by itself"
+        return f"the process running your code crashed ({name})"
 
     def _watch(self) -> None:
         """End the worker when a test's time is up; a blocked read then sees the end."""
@@ -254,9 +318,9 @@ class Server:
     def define(self, source: str, name: str) -> str:
         """Make sure the current worker has run a probe; returns the name it goes by."""
         key = self._probes.setdefault((source, name), f"<probe {len(self._probes)}>")
-        self._ready(name)
+        self._ready("probe", (key,))
         if key not in self._defined:
-            self._request("probe", (key, name, source), name)
+            self.operate("probe", key, name, source)
             self._defined.add(key)
         return key
 
@@ -266,54 +330,52 @@ class Server:
         Raises:
             StudentError: What the student's code raised.
             WorkerDied, WorkerTimeout, ProtocolError: The worker is gone; so are its objects.
+            TypeError: If an operand cannot enter the worker.
         """
         __tracebackhide__ = True
-        return self._request(operation, operands, operation)
-
-    def _request(self, operation: str, operands: tuple, call: str) -> Any:
-        __tracebackhide__ = True
-        worker = self._ready(call)
+        worker = self._ready(operation, operands)
         identity = os.urandom(8)
         out = wire.frame()
         out += identity
-        dropped, self._dropped = self._dropped, []
-        wire.encode(dropped, out, self.encode_other)
-        wire.encode(operation, out, self.encode_other)
-        wire.encode(operands, out, self.encode_other)
+        other = self.encode_other
+        wire.encode(self._dropped, out, other)
+        wire.encode(operation, out, other)
+        wire.encode(operands, out, other)
+        wire.seal(out)
+        self._dropped = []
         try:
-            worker.connection.sendall(wire.seal(out))
+            worker.connection.sendall(out)
             data = wire.receive(worker.connection.recv)
-        except wire.WireError as error:
-            raise self._violated(str(error), call) from None
+            if data[:8] != identity:
+                raise wire.WireError("an answer to something that was not asked")
+            report, value = self._reply(data)
+            error = from_report(value, self.files) if report else None
+        except (wire.WireError, TypeError, ValueError, KeyError) as wrong:
+            raise self._violated(str(wrong), operation, operands) from None
         except (OSError, EOFError):
-            raise self._lost(call) from None
-        if data[:8] != identity:
-            raise self._violated("an answer to something that was not asked", call)
-        try:
-            return self._reply(data)
-        except (wire.WireError, TypeError, ValueError, KeyError) as error:
-            if isinstance(error, StudentError):
-                error.call = call
-                raise error from None
-            raise self._violated(str(error), call) from None
+            raise self._lost(operation, operands) from None
+        if error is not None:
+            error.call = label(operation, operands)
+            raise error
+        return value
 
-    def _reply(self, data: bytes) -> Any:
+    def _reply(self, data: bytes) -> tuple[bool, Any]:
+        """Whether an answer reports an error, and its value or its report."""
         generation = self._generation
         reader = wire.Reader(
             data, lambda number, kind: Handle(self, generation, number, clean(kind, 100)), start=9
         )
         value = reader.value()
         reader.end()
-        if data[8:9] == b"\x01":
-            return value
-        if data[8:9] != b"\x00":
+        if data[8] > 1:
             raise wire.WireError("neither a result nor an error")
-        raise from_report(value, self.files)
+        return data[8] == 0, value
 
-    def _violated(self, detail: str, call: str) -> ProtocolError:
+    def _violated(self, detail: str, operation: str, operands: tuple) -> IsolationError:
+        """Stop a worker that sent something that is no answer."""
         assert self._worker is not None
         self._worker.kill()
-        self._fatal = ProtocolError(detail, call)
+        self._fatal = ProtocolError(detail, label(operation, operands))
         return self._fatal
 
 

@@ -14,14 +14,12 @@ import importlib.abc
 import importlib.machinery
 import io
 import os
-import socket
 import sys
 import types
 from collections.abc import Callable
 from typing import Any
 
-import operations
-import wire
+from tito.isolation import operations, wire
 
 MESSAGE_LIMIT = 4000
 NAME_LIMIT = 100
@@ -191,23 +189,28 @@ def answer(room: Room, data: bytes) -> bytearray:
     return wire.seal(out)
 
 
-def serve(read: Callable[[int], bytes], write: Callable[[Any], Any]) -> None:
+def serve(
+    read: Callable[[int], bytes], write: Callable[[Any], Any], greeting: list[list[Any]]
+) -> None:
     """Answer requests until the grader closes the connection."""
     reader = wire.Reader(wire.receive(read), lambda number, name: None)
     package = Package(reader.value())
     sys.meta_path.insert(0, package)
     room = Room(package)
-    write(wire.seal(wire.frame() + b"ready"))
+    out = wire.frame()
+    wire.encode(greeting, out, room.keep)
+    write(wire.seal(out))
     with contextlib.suppress(EOFError, OSError):
         while True:
             write(answer(room, wire.receive(read)))
 
 
-def run(connection: socket.socket) -> None:
-    """Serve on a socket, then leave without running exit handlers."""
-    sys.stdout = sys.stderr = io.TextIOWrapper(
+def run(
+    read: Callable[[int], bytes], write: Callable[[Any], Any], greeting: list[list[Any]]
+) -> None:
+    """Serve with standard output as our only output, then leave without exit handlers."""
+    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = io.TextIOWrapper(
         io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", write_through=True
     )
-    sys.__stdout__ = sys.__stderr__ = sys.stdout
-    serve(connection.recv, connection.sendall)
+    serve(read, write, greeting)
     os._exit(0)
