@@ -32,6 +32,7 @@
 import math
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class Module:
     """
 
     training = True
-    _buffers: Mapping[str, bool] = {}  # name of each buffer: whether state_dict has it
+    _buffers: Mapping[str, bool] = {}  # name of each buffer: whether it is part of the state
     _hooks: tuple[Callable[..., Any], ...] = ()
 
     def forward(self, *inputs: Any, **settings: Any) -> Any:
@@ -87,10 +88,24 @@ class Module:
     def __setattr__(self, name: str, value: Any) -> None:
         if type(value) is Tensor and isinstance(vars(self).get(name), Parameter):
             raise TypeError(
-                f"cannot replace the parameter {name!r} by a Tensor, which no optimiser would find; "
-                f"assign to .{name}.data, or make it a Parameter"
+                f"cannot replace the parameter {name!r} by a Tensor, which no optimiser would "
+                f"find; assign to .{name}.data, or make it a Parameter"
             )
         object.__setattr__(self, name, value)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        """Keep a tensor that is part of the state but is not trained, such as a running mean."""
+        self._buffers = {**self._buffers, name: persistent}
+        setattr(self, name, tensor)
+
+    def register_forward_hook(self, hook: Callable[..., Any]) -> SimpleNamespace:
+        """Call `hook(module, inputs, output)` after each forward; the handle has `remove()`."""
+        self._hooks = (*self._hooks, hook)
+
+        def remove() -> None:
+            self._hooks = tuple(other for other in self._hooks if other is not hook)
+
+        return SimpleNamespace(remove=remove)
 
     # fmt: off
     def named_children(self): return find_children(self)
@@ -111,44 +126,14 @@ class Module:
     def apply(self, function): return apply_to_all(self, function)
     def state_dict(self): return read_state(self)
     def load_state_dict(self, state, strict=True): return write_state(self, state, strict)
+    def extra_repr(self): return ""
     # fmt: on
-
-    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Keep a tensor that is part of the state but is not trained, such as a running mean."""
-        self._buffers = {**self._buffers, name: persistent}
-        setattr(self, name, tensor)
-
-    def register_forward_hook(self, hook: Callable[..., Any]) -> "Hook":
-        """Call `hook(module, inputs, output)` after every forward; what it returns replaces it."""
-        self._hooks = (*self._hooks, hook)
-        return Hook(self, hook)
-
-    def requires_grad_(self, requires_grad: bool = True) -> "Module":
-        """Freeze (False) or thaw every parameter."""
-        for parameter in self.parameters():
-            parameter.requires_grad = requires_grad
-        return self
-
-    def extra_repr(self) -> str:
-        """Say what is special about this module, between the brackets of its repr."""
-        return ""
 
     def __repr__(self) -> str:
         parts = [(n, v) for n, v in vars(self).items() if isinstance(v, Module | Activation)]
         lines = [f"({name}): {part!r}".replace("\n", "\n  ") for name, part in parts]
         inside = "\n  " + "\n  ".join(lines) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({inside})"
-
-
-class Hook:
-    """The handle of a forward hook: `remove()` takes it away again."""
-
-    def __init__(self, module: Module, hook: Callable[..., Any]):
-        self.module, self.hook = module, hook
-
-    def remove(self) -> None:
-        """Stop calling the hook."""
-        self.module._hooks = tuple(h for h in self.module._hooks if h is not self.hook)
 
 
 def join(path: str, name: str) -> str:
@@ -373,8 +358,8 @@ if __name__ == "__main__":
 #
 # Two rules make it safe:
 #
-# - **A state is a photograph, not a window.** Both functions copy. If a state shared memory with the
-#   network, the "best weights so far" would go on changing with every training step.
+# - **A state is a photograph, not a window.** Both functions copy. If a state shared memory with
+#   the network, the "best weights so far" would go on changing with every training step.
 # - **All or nothing.** Check every name and every shape before the first number is written. A
 #   network that is half old and half new is worse than an error.
 #
@@ -500,50 +485,45 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Step 4: First values
 #
-# All weights equal, and all units of a layer compute the same thing forever. So weights start
+# If all weights are equal, all units of a layer compute the same thing forever. So weights start
 # random, and the question is how large. A unit sums n = fan_in products w·x. If the inputs have
-# variance v and the weights variance s², the sum has variance n·s²·v. After 20 layers that factor
-# has acted 20 times: with n = 256 and s = 0.01 the signal shrinks by (256 · 0.0001)¹⁰ ≈ 1e-16.
+# variance v and the weights variance s², the sum has variance n·s²·v. Twenty layers apply that
+# factor twenty times: with n = 256 and s = 0.01 it is 0.0256, and 0.0256²⁰ ≈ 1e-32.
 #
-# - **Xavier** keeps the variance through a linear layer, forward (1/fan_in) and backward
-#   (1/fan_out), by taking the mean of the two: s² = gain² · 2 / (fan_in + fan_out).
-# - **Kaiming** makes up for the half that ReLU throws away: s² = gain² / fan_in, gain = √2.
+# - **Xavier** keeps the variance of a linear layer forward (1/fan_in) and backward (1/fan_out), as
+#   well as one number can: s² = gain² · 2 / (fan_in + fan_out).   (Glorot and Bengio 2010)
+# - **Kaiming** makes up for the half that ReLU throws away: s² = gain² / fan_in with gain √2.
+#   (He, Zhang, Ren and Sun 2015)
 #
-# A uniform distribution on [−b, b] has variance b²/3, so b = √3 · s. For a weight of shape
-# (out, in), fan_in = in and fan_out = out. A convolution (out, in, kh, kw) sums over the kernel as
-# well: both are multiplied by kh · kw. Example: Xavier uniform for (50, 100): b = √(6/150) = 0.2.
+# A uniform distribution on [−b, b] has variance b²/3, so b = √3 · s. For a weight of shape (out,
+# in) fan_in is in, fan_out is out. A convolution, (out, in, kh, kw), sums over its kernel too: both
+# are multiplied by kh · kw. Example: Xavier uniform for (50, 100): b = √3 · √(2/150) = 0.2.
 
 
 # %%
 #| export
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
-    """Fill a tensor with uniform numbers from [a, b)."""
+    """Fill a tensor in place with uniform numbers from [a, b), and return it."""
     tensor.data = (rand(tensor.shape).data * (b - a) + a).astype(tensor.dtype)
     return tensor
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Fill a tensor with normal numbers."""
+    """Fill a tensor in place with normal numbers, and return it."""
     tensor.data = (randn(tensor.shape).data * std + mean).astype(tensor.dtype)
     return tensor
 
 
 def constant_(tensor: Tensor, value: float) -> Tensor:
-    """Fill a tensor with one value."""
+    """Fill a tensor in place with one value, and return it."""
     tensor.data = np.full(tensor.shape, value, dtype=tensor.dtype)
     return tensor
 
 
-def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return the factor that makes up for what an activation does to the standard deviation.
-
-    Args:
-        nonlinearity: linear, sigmoid, tanh, relu or leaky_relu.
-        param: The slope of leaky_relu, 0.01 by default.
-    """
-    slope = 0.01 if param is None else param
+def calculate_gain(nonlinearity: str, param: float = 0.01) -> float:
+    """Return the gain of linear, sigmoid, tanh, relu, or leaky_relu with slope `param`."""
     gains = {"linear": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2)}
-    gains["leaky_relu"] = math.sqrt(2 / (1 + slope**2))
+    gains["leaky_relu"] = math.sqrt(2 / (1 + param**2))
     if nonlinearity not in gains:
         raise ValueError(f"no gain is known for {nonlinearity!r}; use one of {', '.join(gains)}")
     return gains[nonlinearity]
@@ -551,65 +531,65 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 # %%
 #| export
-def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return (fan_in, fan_out) of a weight of shape (out, in) or (out, in, *kernel).
+def fan(shape: tuple[int, ...], mode: str) -> int:
+    """Count the products in one sum: forward ("fan_in") or backward ("fan_out").
 
-    Raises:
-        ValueError: If the shape has fewer than two axes.
+    Args:
+        shape: That of a weight, (out, in) or (out, in, *kernel).
     """
+    if len(shape) < 2 or mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"no {mode} for shape {shape}; use fan_in or fan_out of (out, in, ...)")
     ### BEGIN SOLUTION
-    if len(shape) < 2:
-        raise ValueError(f"a weight of shape {shape} has no fans; it needs axes (out, in, ...)")
-    kernel = math.prod(shape[2:])
-    return shape[1] * kernel, shape[0] * kernel
+    out, inside, *kernel = shape
+    return math.prod(kernel) * (inside if mode == "fan_in" else out)
     ### END SOLUTION
 
 
+def xavier_std(shape: tuple[int, ...], gain: float) -> float:
+    """Return the standard deviation that Xavier's rule gives a weight of this shape."""
+    ### BEGIN SOLUTION
+    return gain * math.sqrt(2 / (fan(shape, "fan_in") + fan(shape, "fan_out")))
+    ### END SOLUTION
+
+
+def kaiming_std(shape: tuple[int, ...], a: float, mode: str, nonlinearity: str) -> float:
+    """Return the standard deviation that Kaiming's rule gives, with `calculate_gain`."""
+    ### BEGIN SOLUTION
+    return calculate_gain(nonlinearity, a) / math.sqrt(fan(shape, mode))
+    ### END SOLUTION
+
+
+def uniform_of_std_(tensor: Tensor, std: float) -> Tensor:
+    """Fill with uniform numbers, symmetric about 0, of the given standard deviation."""
+    ### BEGIN SOLUTION
+    return uniform_(tensor, -math.sqrt(3) * std, math.sqrt(3) * std)
+    ### END SOLUTION
+
+
+# %%
+#| export
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Fill with normal numbers of variance gain² · 2 / (fan_in + fan_out)."""
-    ### BEGIN SOLUTION
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fans(tensor.shape))))
-    ### END SOLUTION
+    """Fill with normal numbers by Xavier's rule."""
+    return normal_(tensor, 0.0, xavier_std(tensor.shape, gain))
 
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
-    """Fill with uniform numbers of that variance.
-
-    Source: Glorot and Bengio 2010.
-    """
-    ### BEGIN SOLUTION
-    bound = gain * math.sqrt(6 / sum(fans(tensor.shape)))
-    return uniform_(tensor, -bound, bound)
-    ### END SOLUTION
+    """Fill with uniform numbers by Xavier's rule."""
+    return uniform_of_std_(tensor, xavier_std(tensor.shape, gain))
 
 
 def kaiming_normal_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Fill with normal numbers of variance gain² / fan, gain = calculate_gain(nonlinearity, a).
-
-    Args:
-        a: The slope of the leaky ReLU that follows; 0 is ReLU.
-        mode: "fan_in" keeps the variance forward, "fan_out" backward.
-    """
-    ### BEGIN SOLUTION
-    fan = fans(tensor.shape)[("fan_in", "fan_out").index(mode)]
-    return normal_(tensor, 0.0, calculate_gain(nonlinearity, a) / math.sqrt(fan))
-    ### END SOLUTION
+    """Fill with normal numbers by Kaiming's rule; a = 0 is the slope of ReLU."""
+    return normal_(tensor, 0.0, kaiming_std(tensor.shape, a, mode, nonlinearity))
 
 
 def kaiming_uniform_(
     tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
 ) -> Tensor:
-    """Fill with uniform numbers of that variance.
-
-    Source: He, Zhang, Ren and Sun 2015.
-    """
-    ### BEGIN SOLUTION
-    fan = fans(tensor.shape)[("fan_in", "fan_out").index(mode)]
-    bound = calculate_gain(nonlinearity, a) * math.sqrt(3 / fan)
-    return uniform_(tensor, -bound, bound)
-    ### END SOLUTION
+    """Fill with uniform numbers by Kaiming's rule."""
+    return uniform_of_std_(tensor, kaiming_std(tensor.shape, a, mode, nonlinearity))
 
 
 # %%
@@ -631,32 +611,22 @@ for rule, fill in (("std 0.01", small), ("Xavier", xavier_normal_), ("Kaiming", 
 
 # %%
 #| test
-def test_fans_count_the_kernel():
-    assert fans((50, 100)) == (100, 50)
-    assert fans((8, 3, 5, 5)) == (75, 200)
+def test_fan_counts_the_kernel():
+    assert (fan((50, 100), "fan_in"), fan((50, 100), "fan_out")) == (100, 50)
+    assert (fan((8, 3, 5, 5), "fan_in"), fan((8, 3, 5, 5), "fan_out")) == (75, 200)
 
 
-def test_the_four_rules_have_the_right_spread():
-    from tinytorch.core.tensor import manual_seed, zeros
-
-    manual_seed(1)
-    wanted = [
-        (xavier_normal_, math.sqrt(2 / 700)),
-        (xavier_uniform_, math.sqrt(2 / 700)),
-        (kaiming_normal_, math.sqrt(2 / 400)),
-        (kaiming_uniform_, math.sqrt(2 / 400)),
-    ]
-    for fill, std in wanted:
-        weight = zeros(300, 400)
-        assert fill(weight) is weight, "fill in place and return the tensor"
-        assert abs(weight.numpy().std() / std - 1) < 0.02, fill.__name__
-    bound = math.sqrt(6 / 700)
-    assert np.abs(xavier_uniform_(zeros(300, 400)).numpy()).max() <= bound * 1.0001
+def test_the_rules_have_the_right_spread():
+    np.testing.assert_allclose(xavier_std((300, 400), 1.0), math.sqrt(2 / 700))
+    np.testing.assert_allclose(kaiming_std((300, 400), 0.0, "fan_in", "relu"), math.sqrt(2 / 400))
+    weight = uniform_of_std_(Tensor(np.zeros((300, 400))), 0.1).numpy()
+    assert abs(weight.std() - 0.1) < 0.002
+    assert 0.17 < np.abs(weight).max() <= 0.1 * math.sqrt(3)
 
 
 if __name__ == "__main__":
-    test_fans_count_the_kernel()
-    test_the_four_rules_have_the_right_spread()
+    test_fan_counts_the_kernel()
+    test_the_rules_have_the_right_spread()
 
 # %% [markdown]
 # ## Step 5: Linear
@@ -791,10 +761,11 @@ if __name__ == "__main__":
 # Most networks are a chain: feed each layer the output of the one before. `Sequential` calls its
 # layers in order and names them 0, 1, 2 …, so its parameters are "0.weight", "2.bias" and so on.
 #
-# It accepts any callable: modules, the activations of module 02, a plain function. Only modules have
-# parameters, so only they are found when the tree is walked; but everything keeps its number, and
-# the names agree with PyTorch's. A plain Python list would *not* do: `self.blocks = [Linear(…)]`
-# hides its layers from `vars`, and the optimiser never hears of them. Use `ModuleList`.
+# It accepts any callable: modules, the activations of module 02, a plain function. Only modules
+# have parameters, so only they are found when the tree is walked; but everything keeps its number,
+# and the names agree with PyTorch's. A plain Python list would *not* do: `self.blocks =
+# [Linear(…)]` hides its layers from `vars`, and the optimiser never hears of them. Use
+# `ModuleList`.
 #
 # `Flatten` merges all axes but the first: (N, C, H, W) becomes (N, C·H·W).
 
@@ -805,21 +776,20 @@ class ModuleList(Module):
     """Layers under the names 0, 1, 2 …, where the tree can find them."""
 
     def __init__(self, layers: Iterable[Any] | Mapping[str, Any] = ()):
-        super().__init__()
-        named = layers.items() if isinstance(layers, Mapping) else enumerate(layers)
         self._names: list[str] = []
-        for name, layer in named:
-            self._add(str(name), layer)
+        for name, layer in layers.items() if isinstance(layers, Mapping) else enumerate(layers):
+            self.add_module(str(name), layer)
 
-    def _add(self, name: str, layer: Any) -> None:
+    def add_module(self, name: str, layer: Any) -> None:
+        """Add a layer at the end under a name of its own."""
         if not callable(layer):
             raise TypeError(f"layer {name} is {layer!r}, not callable; give a Module or a function")
         self._names.append(name)
         setattr(self, name, layer)
 
     def append(self, layer: Any) -> "ModuleList":
-        """Add a layer at the end."""
-        self._add(str(len(self)), layer)
+        """Add a layer at the end under the next number."""
+        self.add_module(str(len(self)), layer)
         return self
 
     def __len__(self) -> int:
@@ -830,22 +800,16 @@ class ModuleList(Module):
 
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return ModuleList.like(self, {n: getattr(self, n) for n in self._names[index]})
+            chain = Sequential if isinstance(self, Sequential) else ModuleList
+            return chain(list(self)[index])
         return getattr(self, self._names[index])
 
-    def like(self, layers: Mapping[str, Any]) -> "ModuleList":
-        """Make a container of the same kind for some of the layers, which stay shared."""
-        kind = Sequential if isinstance(self, Sequential) else ModuleList
-        return kind(layers if not all(n.isdigit() for n in layers) else list(layers.values()))
-
     def __setitem__(self, index: int, layer: Any) -> None:
-        if not callable(layer):
-            raise TypeError(f"layer {index} is {layer!r}, not callable")
         setattr(self, self._names[index], layer)
 
     def __repr__(self) -> str:
-        lines = [f"  ({n}): {getattr(self, n)!r}".replace("\n", "\n  ") for n in self._names]
-        return f"{type(self).__name__}(" + "".join("\n" + line for line in lines) + "\n)"
+        lines = [f"\n({n}): {getattr(self, n)!r}".replace("\n", "\n  ") for n in self._names]
+        return f"{type(self).__name__}({''.join(lines)}\n)"
 
 
 # %%
@@ -1145,10 +1109,10 @@ print(sum(parameter.nbytes for parameter in model.parameters()), "bytes of param
 # ## Pitfalls
 #
 # - **Layers in a plain list** are invisible to `parameters()`. Use `ModuleList` or `Sequential`.
-# - **`self.weight = self.weight - step`** would replace the parameter by an ordinary tensor; the menu
-#   refuses it. Change `self.weight.data`.
-# - **`parameters()` is an iterator**: it can be walked once. Write `list(model.parameters())` to keep
-#   or count them.
+# - **`self.weight = self.weight - step`** would replace the parameter by an ordinary tensor; the
+#   menu refuses it. Change `self.weight.data`.
+# - **`parameters()` is an iterator**: it can be walked once. Write `list(model.parameters())` to
+#   keep or count them.
 # - **Forgetting `eval()`** before measuring accuracy: dropout makes the score too low and noisy.
 # - **One activation object used twice** is fine, one Linear used twice is weight sharing.
 #
@@ -1172,8 +1136,8 @@ print(sum(parameter.nbytes for parameter in model.parameters()), "bytes of param
 #
 # You store a model's weights for ten years. What, apart from the numbers in `state_dict()`, must be
 # written down so that the model computes the same outputs then? Go through what you built here
-# (names, shapes, dtype, modes, buffers, the order of layers) and say for each whether the state holds
-# it, and what would go wrong silently if it did not. Write the answer to `reflection.md` beside this
-# file.
+# (names, shapes, dtype, modes, buffers, the order of layers) and say for each whether the state
+# holds it, and what would go wrong silently if it did not. Write the answer to `reflection.md`
+# beside this file.
 #
 # Then run the checkpoint: `tito checkpoint run 03`

@@ -16,8 +16,8 @@
 # A loss boils a batch of predictions down to one number: how wrong is the network?
 #
 # **You will build** `MSELoss`, `L1Loss` and `HuberLoss` for numbers, `NLLLoss` and
-# `CrossEntropyLoss` for classes, `BCELoss` and `BCEWithLogitsLoss` for yes or no, each as a function
-# too (`mse_loss`, `cross_entropy`, …), finite for any finite input.
+# `CrossEntropyLoss` for classes, `BCELoss` and `BCEWithLogitsLoss` for yes or no, each also as a
+# function (`mse_loss`, `cross_entropy`, …), and all of them finite for logits up to ±10,000.
 #
 # **You need** modules 01 (`Tensor`, `where`, indexing) and 02 (`log_softmax`).
 #
@@ -35,6 +35,7 @@
 
 # %%
 #| export
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -324,8 +325,8 @@ if __name__ == "__main__":
 #
 #     logits [2, 0, -1], y = 0:   log Σ exp = 2.1698   →   loss 2.1698 − 2 = 0.1698
 #
-# An untrained network of C classes that guesses evenly has a loss of log C: 2.3026 for 10 classes.
-# If your first loss is far above that, look for a mistake before you train.
+# A network that guesses evenly among C classes has a loss of log C: 2.3026 for 10 classes. If the
+# first loss of a fresh network is far above that, look for a mistake before you train.
 #
 # **Label smoothing** asks for a little less certainty: the truth gets 1 − ε, and ε is spread evenly
 # over all classes: (1 − ε) · nll + ε · (mean over classes of −log p). **Probabilities** as targets,
@@ -411,19 +412,20 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Step 5: Yes or no
 #
-# One probability p for "yes", a target t of 1 or 0 (or between): the same logarithm for two classes.
+# One probability p for "yes", a target t of 1 or 0 (or between): the same logarithm, two classes.
 #
-#     bce(p, t) = -( t log p + (1 - t) log(1 - p) )        bce(0.8, 1) = 0.2231, bce(0.8, 0) = 1.6094
+#     bce(p, t) = -( t log p + (1 - t) log(1 - p) )
+#     bce(0.8, 1) = -log 0.8 = 0.2231          bce(0.8, 0) = -log 0.2 = 1.6094
 #
 # At p = 0 the logarithm is −∞; as in PyTorch, both logarithms are cut at −100. Better: do not come
 # near it. With p = sigmoid(x) the formula becomes, after some algebra,
 #
 #     bce_with_logits(x, t) = max(x, 0) - x t + log(1 + exp(-|x|))
 #
-# which is exact for every logit: at x = 20, t = 1 it gives 2.06e-9, where float32 has rounded p to 1
-# and the first formula to 0. Each term has a kink at x = 0, though the sum is smooth. That is why
-# this is one fused primitive, whose slope module 05 writes down directly (it is sigmoid(x) − t), and
-# not a composition whose kinks would add up to a wrong slope exactly where training begins.
+# which is exact for every logit: at x = 20, t = 1 it gives 2.06e-9, where float32 has rounded p to
+# 1 and the first formula gives 0. Each term has a kink at x = 0, though their sum is smooth. So
+# this is one fused primitive, whose slope, sigmoid(x) − t, module 05 writes down directly: composed
+# of parts, the kinks would add up to a wrong slope just where a network of zeros begins.
 
 
 # %%
@@ -472,7 +474,7 @@ print(binary_cross_entropy([0.8, 0.8, 0.0], [1, 0, 1], "none").numpy())
 print(binary_cross_entropy_with_logits([20.0, 0.0, -1e4], [1, 1, 1], "none").numpy())
 # Expected output:
 # [  0.22314353   1.609438   100.        ]
-# [2.0611537e-09 6.9314718e-01 1.0000e+04]
+# [2.0611537e-09 6.9314718e-01 1.0000000e+04]
 
 
 # %%
@@ -503,8 +505,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## The objects (given)
 #
-# A training loop is handed a loss with its settings fixed. As with the activations these are plain
-# callables: `CrossEntropyLoss(label_smoothing=0.1)(logits, labels)`.
+# A training loop is handed a loss whose settings are fixed: `CrossEntropyLoss(label_smoothing=0.1)`
+# is called with (logits, labels). As in module 02 an object is a function and its settings, a plain
+# callable without parameters.
 
 
 # %%
@@ -512,14 +515,16 @@ if __name__ == "__main__":
 class Loss:
     """A loss and its settings; call it with predictions and targets."""
 
+    function: Callable[..., Tensor]
+
     def __init__(self, reduction: str = "mean"):
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(f"reduction is {reduction!r}; use 'mean', 'sum' or 'none'")
         self.reduction = reduction
 
     def forward(self, predictions: Any, targets: Any) -> Tensor:
-        """Compute the loss; each subclass says which."""
-        raise TypeError(f"{type(self).__name__} has no forward(predictions, targets); define one")
+        """Apply `function` with the settings in this object's attributes."""
+        return type(self).function(predictions, targets, **vars(self))
 
     def __call__(self, predictions: Any, targets: Any) -> Tensor:
         return self.forward(predictions, targets)
@@ -532,26 +537,23 @@ class Loss:
 class MSELoss(Loss):
     """`mse_loss` as an object."""
 
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return mse_loss(predictions, targets, self.reduction)
+    function = mse_loss
 
 
 class L1Loss(Loss):
     """`l1_loss` as an object."""
 
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return l1_loss(predictions, targets, self.reduction)
+    function = l1_loss
 
 
 class HuberLoss(Loss):
     """`huber_loss` as an object."""
 
+    function = huber_loss
+
     def __init__(self, reduction: str = "mean", delta: float = 1.0):
         super().__init__(reduction)
         self.delta = delta
-
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return huber_loss(predictions, targets, self.reduction, self.delta)
 
 
 # %%
@@ -559,16 +561,17 @@ class HuberLoss(Loss):
 class NLLLoss(Loss):
     """`nll_loss` as an object."""
 
+    function = nll_loss
+
     def __init__(self, *, ignore_index: int = -100, reduction: str = "mean"):
         super().__init__(reduction)
         self.ignore_index = ignore_index
 
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return nll_loss(predictions, targets, **vars(self))
-
 
 class CrossEntropyLoss(Loss):
     """`cross_entropy` as an object: give it logits, never the output of a softmax."""
+
+    function = cross_entropy
 
     def __init__(
         self, *, ignore_index: int = -100, reduction: str = "mean", label_smoothing: float = 0.0
@@ -576,26 +579,22 @@ class CrossEntropyLoss(Loss):
         super().__init__(reduction)
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
 
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return cross_entropy(predictions, targets, **vars(self))
-
 
 class BCELoss(Loss):
-    """`binary_cross_entropy` as an object."""
+    """`binary_cross_entropy` as an object: give it probabilities."""
 
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return binary_cross_entropy(predictions, targets, self.reduction)
+    function = binary_cross_entropy
 
 
 class BCEWithLogitsLoss(Loss):
-    """`binary_cross_entropy_with_logits` as an object."""
+    """`binary_cross_entropy_with_logits` as an object: give it logits."""
 
-    def forward(self, predictions: Any, targets: Any) -> Tensor:
-        return binary_cross_entropy_with_logits(predictions, targets, self.reduction)
+    function = binary_cross_entropy_with_logits
 
 
 MeanSquaredError = MSELoss
 BinaryCrossEntropyLoss = BCELoss
+
 
 # %% [markdown]
 # ## Systems: what a label costs
@@ -632,8 +631,8 @@ print(f"the one-hot loss takes {best_time(one_hot) / best_time(labels):.1f} time
 
 # %% [markdown]
 # And what stability costs to miss: a confident wrong answer, computed from the rounded probability
-# and from the logits. The first turns to infinity before the logit reaches 104, and a mean with one
-# infinity in it trains nothing.
+# and from the logits. Near a gap of 104 the rounded probability becomes 0 and the loss infinite; a
+# mean with one infinity in it trains nothing.
 
 # %%
 from tinytorch.core.activations import softmax
@@ -652,8 +651,8 @@ for gap in (10.0, 50.0, 100.0, 200.0):
 # %% [markdown]
 # ## Pitfalls
 #
-# - **Softmax in the model and cross-entropy as the loss**: the loss never falls below about 0.46 for
-#   3 classes, because probabilities between 0 and 1 are read as logits.
+# - **Softmax in the model and cross-entropy as the loss**: probabilities from 0 to 1 are read as
+#   logits, and for 3 classes the loss can never fall below log(1 + 2/e) = 0.55.
 # - **(N, 1) against (N,)**: refused here, a warning in PyTorch, silent in NumPy.
 # - **Comparing losses of different reduction**: "sum" grows with the batch, and the learning rate
 #   would have to shrink with it.
