@@ -14,84 +14,163 @@
 # # Module 01: Tensor
 #
 # A tensor is a block of numbers in memory and a rule for reading it as an N-dimensional array.
+#
+# **You build** the rules that turn Python data into numbers, numbers into shapes, shapes into
+# results, and `apply`, the one door through which every operation of your framework will pass.
+# **You need** NumPy, and module 00 to know that it is there. **Time**: about four hours.
+#
+# Typing forty wrappers teaches nothing, so the long menus are given; what carries an idea is yours.
 
 # %%
 #| default_exp core.tensor
 
 # %%
 #| export
-import threading
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
-NUMBERS = frozenset({int, float, bool})  # handed to NumPy bare, so that float32 stays float32
-Shape = tuple[int, ...]
+from tinytorch.machinery import (
+    FLOAT32,
+    FLOAT64,
+    ArrayBox,
+    Node,
+    Primitive,
+    Shape,
+    explained,
+    grad_mode,
+    plain_index,
+    record,
+    settle,
+    share_version,
+    sizes,
+)
 
 # %% [markdown]
 # ## Step 1: From Python data to numbers in memory
+#
+# A Python list of a million floats is a million pointers to objects of 24 bytes. An array is one
+# block: a million numbers of 4 bytes side by side, all of one **dtype**. Which one?
+#
+# | you give                         | you get                                            |
+# |----------------------------------|----------------------------------------------------|
+# | Python numbers, nested lists     | float32                                            |
+# | Python booleans                  | bool: they are masks                               |
+# | an array, NumPy scalar or Tensor | its own dtype: int64 labels must not become floats |
+# | anything, with `dtype=`          | that dtype                                         |
+#
+# Why float32, when NumPy says float64? Half the bytes, twice the numbers per vector instruction,
+# and gradients are noisier than its 24 bits (7 decimal digits). The price: beyond 2²⁴ = 16,777,216
+# some integers have no float32 of their own. The data are always **copied**, as by `torch.tensor`:
+# what the caller does to an array afterwards must not reach us. Cost: one pass.
 
 
 # %%
 #| export
 def as_array(data: Any, dtype: Any = None) -> np.ndarray:
-    """Copy data into a new row-major array of numbers.
-
-    Args:
-        data: A number, nested lists of numbers, an array, or a Tensor.
-        dtype: The wanted dtype. By default an array, a NumPy scalar and a Tensor keep theirs,
-            Python booleans become bool, and other Python numbers float32.
+    """Copy data into a new row-major array of numbers, with the dtype of the table above.
 
     Raises:
-        TypeError: If the data are not numbers.
-        ValueError: If the rows differ in length.
+        TypeError: If the data are not real numbers.
+        ValueError: If the rows of nested lists differ in length.
     """
     ### BEGIN SOLUTION
-    if isinstance(data, Tensor):
-        data = data._data
     try:
         array = np.array(data, dtype=dtype, order="C")
     except ValueError as error:
-        raise ValueError(f"cannot make a tensor of {data!r}: {error}") from None
+        raise ValueError(f"cannot make a tensor of {data!r:.60}: {error}") from None
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"cannot make a tensor of {type(data).__name__}: give real numbers")
-    typed = dtype is not None or isinstance(data, np.ndarray | np.generic)
-    return array if typed or array.dtype == bool else array.astype(FLOAT32)
+        raise TypeError(f"cannot make a tensor of {data!r:.60}: give real numbers")
+    untyped = dtype is None and not hasattr(data, "dtype") and array.dtype != bool
+    return array.astype(FLOAT32) if untyped else array
     ### END SOLUTION
 
 
+# %%
+print(as_array([[1, 2], [3, 4]]).dtype, as_array(np.array([3, 1])).dtype, as_array(True).dtype)
+print(int(as_array(16_777_216)), int(as_array(16_777_217)))
+# Expected output:
+# float32 int64 bool
+# 16777216 16777216
+
+
+# %%
+#| test
+def test_data_are_copied_with_the_right_dtype():
+    given = [1, [2, 3], np.array([1, 2]), [True], np.float64(1)]
+    assert [str(as_array(x).dtype) for x in given] == "float32 float32 int64 bool float64".split()
+    source = np.zeros(3)
+    as_array(source)[0] = 1
+    assert source[0] == 0
+
+
+if __name__ == "__main__":
+    test_data_are_copied_with_the_right_dtype()
+
 # %% [markdown]
 # ## Step 2: Memory layout
+#
+# Memory has one axis, the address. An array adds a **shape** and **strides**, the bytes to walk
+# for one step along each axis. *Row-major* means that the last axis is packed closest:
+#
+#     [[1. 2. 3.]     memory   1. 2. 3. 4. 5. 6.      shape   (2, 3)
+#      [4. 5. 6.]]    byte     0  4  8  12 16 20      strides (12, 4)
+#
+# Element `[i, j]` lies at byte 12 i + 4 j: `[1, 2]` at 12 + 8 = 20, and there is the 6. A stride is
+# the item size times the sizes to its right. Finding an element costs one multiply-add per axis, in
+# an array of any size. With its strides swapped the same memory is the transpose: see step 7.
 
 
 # %%
 #| export
 def row_major_strides(shape: Shape, itemsize: int) -> Shape:
-    """Return the bytes to walk for one step along each axis of a packed row-major array."""
+    """Return the bytes per step along each axis of a packed row-major array."""
     ### BEGIN SOLUTION
-    strides, step = [], itemsize
-    for size in reversed(shape):
-        strides.append(step)
-        step *= size
-    return tuple(reversed(strides))
+    return tuple(itemsize * math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
     ### END SOLUTION
 
 
 def byte_offset(index: Shape, strides: Shape) -> int:
     """Return the distance in bytes from the first element to the one at `index`."""
     ### BEGIN SOLUTION
-    offset = 0
-    for i, stride in zip(index, strides, strict=True):
-        offset += i * stride
-    return offset
+    return int(np.dot(index, strides))
     ### END SOLUTION
 
 
+# %%
+strides = row_major_strides((2, 3), itemsize=4)
+print(strides, byte_offset((1, 2), strides), "transposed:", byte_offset((2, 1), strides[::-1]))
+# Expected output:
+# (12, 4) 20 transposed: 20
+
+
+# %%
+#| test
+def test_strides_and_offsets_are_those_of_numpy():
+    x = np.arange(24, dtype=np.int64).reshape(2, 3, 4)
+    assert row_major_strides(x.shape, 8) == x.strides
+    assert byte_offset((1, 2, 3), x.strides) == 8 * x[1, 2, 3]
+
+
+if __name__ == "__main__":
+    test_strides_and_offsets_are_those_of_numpy()
+
 # %% [markdown]
 # ## Step 3: Broadcasting
+#
+# Adding a bias (3,) to a batch (2, 3) must not cost a copy of the bias per row. Write the shapes
+# right-aligned, with 1 where one is shorter. In each column the sizes are equal, or one of them is
+# 1 and the other wins: an axis of size 1 is read again and again, with stride 0.
+#
+#     (2, 3)        (3, 1)        (4, 1, 3)       (2, 3)
+#        (3)           (3)           (2, 1)          (4)
+#     ------        ------        ---------       ------
+#     (2, 3)        (3, 3)        (4, 2, 3)       3 and 4 differ: refused
+#
+# The second column is the most expensive accident in machine learning: predictions (3, 1) minus
+# targets (3,) are nine differences, and the mean of their squares still looks like a loss.
 
 
 # %%
@@ -100,239 +179,98 @@ def broadcast_shape(a: Shape, b: Shape) -> Shape:
     """Return the shape of an elementwise operation on arrays of shapes `a` and `b`.
 
     Raises:
-        ValueError: If two aligned axes differ and neither is 1; names both shapes and sizes.
+        ValueError: If two aligned sizes differ and neither is 1: `cannot broadcast shapes
+            (2, 3) and (4,): last axes 3 and 4 differ; reshape one or make it 1`.
     """
     ### BEGIN SOLUTION
-    ndim = len(a) if len(a) > len(b) else len(b)
-    padded_a = (1,) * (ndim - len(a)) + a
-    padded_b = (1,) * (ndim - len(b)) + b
-    out = []
-    for axis in range(-1, -ndim - 1, -1):
-        m, n = padded_a[axis], padded_b[axis]
+    shape: list[int] = []
+    while len(shape) < len(a) or len(shape) < len(b):
+        axis = len(shape) + 1  # counted from the right
+        m = a[-axis] if axis <= len(a) else 1
+        n = b[-axis] if axis <= len(b) else 1
         if m != n and m != 1 and n != 1:
-            axes = "last axes" if axis == -1 else f"axes {axis}"
-            raise ValueError(
-                f"cannot broadcast shapes {a} and {b}: {axes} {m} and {n} differ; "
-                "reshape one or make it 1"
-            )
-        out.append(n if m == 1 else m)
-    return tuple(reversed(out))
+            reason = f"{'last axes' if axis == 1 else f'axes -{axis}'} {m} and {n} differ"
+            remedy = "reshape one or make it 1"
+            raise ValueError(f"cannot broadcast shapes {a} and {b}: {reason}; {remedy}")
+        shape.append(n if m == 1 else m)
+    return tuple(reversed(shape))
     ### END SOLUTION
 
 
+# %%
+print(broadcast_shape((2, 3), (3,)), broadcast_shape((3, 1), (3,)))
+# Expected output:
+# (2, 3) (3, 3)
+
+
+# %%
+#| test
+def test_broadcasting_agrees_with_numpy():
+    for a, b in [((2, 3), (3,)), ((3, 1), (3,)), ((), (5,)), ((4, 1, 3), (2, 1)), ((1, 0), (2, 1))]:
+        assert broadcast_shape(a, b) == np.broadcast_shapes(a, b)
+    with np.testing.assert_raises_regex(ValueError, r"\(2, 3\) and \(4,\).* 3 and 4 differ"):
+        broadcast_shape((2, 3), (4,))
+
+
+if __name__ == "__main__":
+    test_broadcasting_agrees_with_numpy()
+
 # %% [markdown]
-# ## The machine room: Op, Node, Tensor (given)
+# ## The box and its menu (given)
+#
+# A `Tensor` is a thin box around an array. `tinytorch/machinery.py` gives the box: `.data`,
+# `.shape`, `.item()`, printing, and the `Node` that module 05 will follow backwards. Below is the
+# menu: each operator and method applies an `Op`, a name with a rule on arrays. The Ops come in
+# steps 5 to 7; Python looks them up when they are used.
 
 
 # %%
 #| export
-class GradMode(threading.local):
-    """Whether this thread records what it computes; module 05 switches it off in `no_grad`."""
+class Op(Primitive):
+    """A primitive that can be called on tensors; settings by place or name: `sum(x, dim=1)`."""
 
-    enabled = True
+    __slots__ = ()
 
-
-grad_mode = GradMode()
-NAMES = {"dim": "axis", "keepdim": "keepdims", "dims": "axes", "dim0": "axis0", "dim1": "axis1"}
-
-
-class Op:
-    """A primitive: a rule on arrays that can be called on tensors.
-
-    Attributes:
-        name: For messages.
-        forward: The rule: arrays and Python numbers in, an array out, or (array, saved).
-        differentiable, is_view, saves: Has a gradient; may share memory with its first input;
-            gives a second value, which the backward rule will want.
-        vjps, joint_vjp, keeps: Filled in by module 05: the backward rules, and what they need.
-    """
-
-    __slots__ = ("name", "forward", "differentiable", "is_view", "saves", "vjps", "joint_vjp")
-    __slots__ += ("keeps", "arity", "settings", "__dict__")
-
-    def __init__(
-        self,
-        name: str,
-        forward: Callable[..., Any],
-        *,
-        differentiable: bool = True,
-        is_view: bool = False,
-        saves: bool = False,
-    ):
-        self.name, self.forward = name, forward
-        self.differentiable, self.is_view, self.saves = differentiable, is_view, saves
-        self.vjps, self.joint_vjp = None, None
-        self.keeps = frozenset({"inputs", "output"})
-        code = getattr(forward, "__code__", None)  # a NumPy ufunc has none
-        count = code.co_argcount if code else forward.nin
-        self.arity = None if code and code.co_flags & 4 else count  # 4: the rule takes *arrays
-        first = count + (1 if self.arity is None else 0)
-        self.settings = code.co_varnames[count : count + code.co_kwonlyargcount] if code else ()
-        self.__doc__, self.__name__, self.__wrapped__ = forward.__doc__, name, forward
-
-    def __call__(self, *args: Any, **named: Any) -> "Tensor":
-        """Apply to tensors, then settings by place or name: `sum(x, 1)`, `sum(x, dim=1)`."""
-        inputs, placed = args[: self.arity], args[self.arity :] if self.arity else ()
-        if self.arity is None:  # stack([a, b], 0): the inputs come as one sequence
-            inputs, placed = tuple(args[0]), args[1:]
-        if len(placed) > len(self.settings):
-            raise TypeError(f"{self.name} takes at most {len(self.settings)} settings")
-        settings = {NAMES.get(name, name): value for name, value in named.items()}
-        settings.update(zip(self.settings, placed, strict=False))
-        return apply(self, *inputs, **settings)
-
-    def __repr__(self) -> str:
-        return f"<Op {self.name}>"
+    def __call__(self, *args: Any, **settings: Any) -> "Tensor":
+        if settings or len(args) != self.arity:
+            args, settings = self.bind(args, settings)
+        return apply(self, *args, **settings)
 
 
-def primitive(forward: Callable[..., Any] | None = None, **kind: bool) -> Any:
-    """Make an Op of a rule on arrays: tensors before the `*` of its signature, settings after."""
+def primitive(forward: Callable[..., Any] | None = None, **traits: bool) -> Any:
+    """Make an Op of a rule: what stands before the `*` are tensors, what follows are settings."""
     if forward is None:
-        return lambda rule: Op(rule.__name__, rule, **kind)
-    return Op(forward.__name__, forward, **kind)
+        return lambda rule: Op(rule.__name__, rule, **traits)
+    return Op(forward.__name__, forward)
 
 
-class Node:
-    """How a tensor was made; module 05 walks these backwards.
-
-    Attributes:
-        parents: For each input: its Node, the Tensor itself if it is a leaf that requires grad,
-            or None where no gradient is wanted.
-        shapes, dtypes: Of each input; (), None for a Python number.
-        values, out, saved: Input arrays, output array and the rule's second value, as kept.
-        params: The settings of the call.
-        versions: (version cell, number) of each kept tensor, to detect later changes.
-    """
-
-    __slots__ = ("op", "parents", "shapes", "dtypes", "values", "out", "saved", "params")
-    __slots__ += ("versions", "__weakref__")
-
-
-# %%
-#| export
-class Tensor:
-    """An N-dimensional array of numbers that remembers how it was made.
+class Tensor(ArrayBox):
+    """An N-dimensional array of numbers that can remember how it was made.
 
     Args:
-        data: Number, nested lists, array or Tensor; always copied.
+        data: What `as_array` understands; always copied.
         requires_grad: Whether `backward` should leave a gradient in `.grad`.
-        dtype: As `as_array` understands it; float32 for Python numbers.
+        dtype: float32 by default for Python numbers; that of the data otherwise.
     """
 
-    __slots__ = ("_data", "requires_grad", "grad", "_node", "_version")
-    __array_ufunc__ = None  # ndarray + Tensor is left to Tensor.__radd__
-    __hash__ = object.__hash__
+    __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None):
         self._data = as_array(data, dtype)
-        if requires_grad and self._data.dtype.kind != "f":
-            raise TypeError(f"cannot differentiate {self._data.dtype}; use a floating dtype")
-        self.requires_grad = requires_grad
         self.grad: Tensor | None = None
-        self._node: Node | None = None
-        self._version = [0]
+        self._node: Node | None = None  # how it was made; None for a leaf
+        self._version = [0]  # counts changes; one cell for all views of a memory
+        self.requires_grad_(requires_grad)
 
     @staticmethod
     def _wrap(array: np.ndarray) -> "Tensor":
-        """Make a tensor of an array without copying or checking it."""
-        tensor = new_object(Tensor)
+        """Make a tensor around an array, without copying or checking it."""
+        tensor = object.__new__(Tensor)
         tensor._data = array
         tensor.requires_grad = False
-        tensor.grad = None
-        tensor._node = None
+        tensor.grad = tensor._node = None
         tensor._version = [0]
         return tensor
-
-    @property
-    def data(self) -> np.ndarray:
-        """The array itself. Assigning to it is not recorded, but counts as a change."""
-        return self._data
-
-    @data.setter
-    def data(self, value: Any) -> None:
-        self._data = value if type(value) is np.ndarray else np.asarray(value)
-        self._version[0] += 1
-
-    shape = property(lambda self: self._data.shape, doc="Sizes of the axes.")
-    ndim = property(lambda self: self._data.ndim, doc="Number of axes.")
-    size = property(lambda self: self._data.size, doc="Number of elements.")
-    dtype = property(lambda self: self._data.dtype, doc="Type of each element.")
-    nbytes = property(lambda self: self._data.nbytes, doc="Bytes of the elements.")
-    strides = property(lambda self: self._data.strides, doc="Bytes per step along each axis.")
-    T = property(lambda self: permute(self, tuple(range(self.ndim))[::-1]), doc="Axes reversed.")
-    is_leaf = property(lambda self: self._node is None, doc="Whether no operation made it.")
-
-    def numpy(self) -> np.ndarray:
-        """Return the array, sharing memory."""
-        return self._data
-
-    def item(self) -> int | float | bool:
-        """Return the only element as a Python number."""
-        if self._data.size != 1:
-            raise ValueError(f"cannot take the one item of shape {self.shape}; index or reduce it")
-        return self._data.item()
-
-    def tolist(self) -> Any:
-        return self._data.tolist()
-
-    def detach(self) -> "Tensor":
-        """Return the same memory, cut from the graph."""
-        tensor = Tensor._wrap(self._data)
-        tensor._version = self._version
-        return tensor
-
-    def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
-        self.requires_grad = requires_grad
-        return self
-
-    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
-        """Leave d(self)/d(leaf) in the `.grad` of every leaf; module 05 builds this."""
-        try:
-            from tinytorch.core.autograd import backward
-        except ModuleNotFoundError as error:
-            if error.name != "tinytorch.core.autograd":
-                raise
-            raise NotImplementedError("module 05: backward; build autograd first") from None
-        backward(self, gradient, retain_graph)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self._data, dtype=dtype, copy=copy)
-
-    def __len__(self) -> int:
-        if not self._data.ndim:
-            raise TypeError("a tensor of shape () has no length")
-        return len(self._data)
-
-    def __iter__(self) -> Iterator["Tensor"]:
-        return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        if self._data.size != 1:
-            raise ValueError(f"the truth of a tensor of shape {self.shape} is ambiguous")
-        return bool(self._data)
-
-    def __float__(self) -> float:
-        return float(self.item())
-
-    def __int__(self) -> int:
-        return int(self.item())
-
-    def __repr__(self) -> str:
-        values = np.array2string(self._data, separator=", ", prefix="Tensor(")
-        dtype = "" if self.dtype in (FLOAT32, np.int64, np.bool_) else f", dtype={self.dtype}"
-        return f"Tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
-
-    def __getitem__(self, index: Any) -> "Tensor":
-        return apply(getitem, self, index=plain_index(index))
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        """Overwrite elements in place: refused on a tensor whose gradient is being recorded."""
-        if self.requires_grad and grad_mode.enabled:
-            raise RuntimeError(
-                "cannot assign into a tensor that requires grad; use no_grad(), or where(...)"
-            )
-        self._data[plain_index(index)] = value._data if isinstance(value, Tensor) else value
-        self._version[0] += 1
 
     # fmt: off
     def __add__(self, other): return apply(add, self, other)
@@ -356,31 +294,24 @@ class Tensor:
     def __gt__(self, other): return apply(gt, self, other)
     def __ge__(self, other): return apply(ge, self, other)
 
-    def add(self, other): return apply(add, self, other)
-    def sub(self, other): return apply(sub, self, other)
-    def mul(self, other): return apply(mul, self, other)
-    def div(self, other): return apply(div, self, other)
-    def pow(self, other): return apply(pow, self, other)
-    def matmul(self, other): return apply(matmul, self, other)
-    def neg(self): return apply(neg, self)
-    def abs(self): return apply(abs, self)
+    def __getitem__(self, index): return apply(getitem, self, index=plain_index(index))
+
+    add, sub, mul, div, pow, matmul = __add__, __sub__, __mul__, __truediv__, __pow__, __matmul__
+    neg, abs = __neg__, __abs__
     def exp(self): return apply(exp, self)
     def log(self): return apply(log, self)
     def sqrt(self): return apply(sqrt, self)
     def tanh(self): return apply(tanh, self)
     def clip(self, min=None, max=None): return apply(clip, self, min=min, max=max)
-    def clone(self): return apply(clone, self)
     def astype(self, dtype): return apply(astype, self, dtype=np.dtype(dtype))
-    def float(self): return self.astype(FLOAT32)
-    def long(self): return self.astype(np.int64)
+    def sum(self, *axis, **names): return sum(self, *axis, **names)
+    def mean(self, *axis, **names): return mean(self, *axis, **names)
+    def var(self, *axis, **names): return var(self, *axis, **names)
+    def max(self, *axis, **names): return max(self, *axis, **names)
+    def min(self, *axis, **names): return min(self, *axis, **names)
+    def argmax(self, *axis, **names): return argmax(self, *axis, **names)
 
-    def sum(self, axis=None, keepdims=False, **names): return sum(self, **both(axis, keepdims, names))
-    def mean(self, axis=None, keepdims=False, **names): return mean(self, **both(axis, keepdims, names))
-    def var(self, axis=None, keepdims=False, **names): return var(self, **both(axis, keepdims, names))
-    def max(self, axis=None, keepdims=False, **names): return max(self, **both(axis, keepdims, names))
-    def min(self, axis=None, keepdims=False, **names): return min(self, **both(axis, keepdims, names))
-    def argmax(self, axis=None, keepdims=False, **names): return argmax(self, **both(axis, keepdims, names))
-
+    def clone(self): return apply(clone, self)
     def reshape(self, *shape): return apply(reshape, self, shape=sizes(shape))
     def view(self, *shape): return apply(view, self, shape=sizes(shape))
     def expand(self, *shape): return apply(expand, self, shape=sizes(shape))
@@ -389,237 +320,194 @@ class Tensor:
     def flatten(self, *axes, **names): return flatten(self, *axes, **names)
     def squeeze(self, *axis, **names): return squeeze(self, *axis, **names)
     def unsqueeze(self, *axis, **names): return unsqueeze(self, *axis, **names)
+    T = property(lambda self: apply(transpose, self), doc="The axes reversed; a view.")
+    __hash__ = ArrayBox.__hash__  # by identity: a class that defines == must say so
     # fmt: on
-
-
-new_object = object.__new__
-
-
-def sizes(shape: tuple[Any, ...]) -> Shape:
-    """Accept `f(2, 3)` and `f((2, 3))` alike."""
-    if len(shape) == 1 and not isinstance(shape[0], int | np.integer):
-        return tuple(shape[0])
-    return shape
-
-
-def both(axis: Any, keepdims: bool, names: dict[str, Any]) -> dict[str, Any]:
-    """Accept NumPy's axis and keepdims beside PyTorch's dim and keepdim."""
-    axis, keepdims = names.pop("dim", axis), names.pop("keepdim", keepdims)
-    return {"axis": axis, "keepdims": keepdims, **names}
-
-
-def plain_index(index: Any) -> Any:
-    """Replace the tensors in an index by their arrays."""
-    if isinstance(index, tuple):
-        return tuple(i._data if isinstance(i, Tensor) else i for i in index)
-    return index._data if isinstance(index, Tensor) else index
 
 
 # %% [markdown]
 # ## Step 4: One door for every operation
+#
+# `apply(add, x, 2.0)` takes five steps, and no operation ever goes another way:
+#
+# 1. **Open** the inputs: a Tensor gives its array `x._data`, anything else becomes `operand(x)`.
+#    Note whether some Tensor requires a gradient.
+# 2. **Run** the rule, `op.forward(*arrays, **params)`: an array comes out, or with `op.saves` the
+#    pair (array, saved). A ValueError is raised again as `explained(...)` words it.
+# 3. **Settle** the result with `settle`: NumPy makes scalars where we want 0-d arrays, and float64
+#    of int64 / int64 and float32 + int64, where we want it only if float64 came in.
+# 4. **Wrap** it, and if `op.is_view` call `share_version`: both must notice a change.
+# 5. **Record** it, if a Tensor wants a gradient, `grad_mode.enabled`, `op.differentiable` and the
+#    result is floating. This makes `(x * 2).requires_grad` true.
+#
+# A Python number stays one until NumPy sees it, and adopts the float32 of its neighbour. The cost
+# is the same for one element and a million, so leave out what you can: most results (an ndarray
+# whose `dtype is not FLOAT64`) have nothing to settle.
 
 
 # %%
 #| export
 def operand(x: Any) -> Any:
-    """Make an input that is neither a Tensor nor a Python number ready for a rule."""
-    if isinstance(x, np.ndarray):
-        return x
+    """Make an input that is not a Tensor ready for a rule."""
+    if type(x) in (int, float, bool) or isinstance(x, np.ndarray):
+        return x  # a bare number: NumPy then keeps float32
     return x.item() if isinstance(x, np.generic) else as_array(x)
 
 
-def settle(out: Any, arrays: list[Any], params: dict[str, Any]) -> np.ndarray:
-    """Make a result an array, and float64 only if float64 came in or was asked for."""
-    out = np.asarray(out)
-    if out.dtype == FLOAT64 and "dtype" not in params:
-        if not any(getattr(a, "dtype", None) == FLOAT64 for a in arrays):
-            return out.astype(FLOAT32)
-    return out
-
-
-def explained(op: Op, arrays: list[Any], params: dict[str, Any], error: ValueError) -> ValueError:
-    """Say a rule's refusal in terms of shapes."""
-    shapes, reason = [np.shape(a) for a in arrays], str(error)
-    if op.name == "matmul" and len(shapes[0]) and len(shapes[1]):
-        m, n = shapes[0][-1], shapes[1][-2 if len(shapes[1]) > 1 else -1]
-        reason = f"inner axes {m} and {n} differ; transpose one" if m != n else reason
-    elif len(shapes) == 2 and "broadcast" in reason:
-        try:
-            broadcast_shape(*shapes)
-        except ValueError as refusal:
-            reason = str(refusal).partition(": ")[2] or reason
-    listed = " and ".join(str(shape) for shape in shapes)
-    given = "".join(f", {name}={value}" for name, value in params.items())
-    plural = "s" if len(shapes) > 1 else ""
-    return type(error)(f"cannot {op.name} shape{plural} {listed}{given}: {reason}")
-
-
-def record(
-    op: Op, inputs: tuple[Any, ...], arrays: list[Any], result: Tensor, saved: Any, params: Any
-) -> None:
-    """Hang a Node on a result, so that module 05 can go back the way it came."""
-    node = new_object(Node)
-    parents, shapes, dtypes, versions = [], [], [], []
-    keep_inputs, keep_output = "inputs" in op.keeps, "output" in op.keeps
-    for x, array in zip(inputs, arrays, strict=True):
-        if isinstance(x, Tensor):
-            parents.append((x._node or x) if x.requires_grad else None)
-            if keep_inputs:
-                versions.append((x._version, x._version[0]))
-        else:
-            parents.append(None)
-        is_array = type(array) is np.ndarray
-        shapes.append(array.shape if is_array else ())
-        dtypes.append(array.dtype if is_array else None)
-    if keep_output:
-        versions.append((result._version, result._version[0]))
-    node.op, node.params, node.saved = op, params, saved
-    node.parents, node.shapes, node.dtypes = parents, shapes, dtypes
-    node.values = tuple(arrays) if keep_inputs else None
-    node.out = result._data if keep_output else None
-    node.versions = versions
-    result._node, result.requires_grad = node, True
-
-
 def apply(op: Op, *inputs: Any, **params: Any) -> Tensor:
-    """Run a primitive on tensors, arrays and numbers; every operation passes through here.
+    """Run a primitive on tensors, arrays and numbers; return a new Tensor.
 
     Args:
         op: What to compute.
         inputs: Its operands, in order.
-        params: Its settings, such as `axis`, handed to the rule unchanged.
-
-    Returns:
-        A new Tensor; recorded if gradients are on, `op` has one, and an input requires it.
+        params: Its settings, such as `axis`, handed to the rule as they are.
     """
     ### BEGIN SOLUTION
     arrays, wants_grad = [], False
     for x in inputs:
         if isinstance(x, Tensor):
             arrays.append(x._data)
-            wants_grad = wants_grad or x.requires_grad
+            if x.requires_grad:
+                wants_grad = True
         else:
-            arrays.append(x if type(x) in NUMBERS else operand(x))
+            arrays.append(operand(x))
     try:
         out = op.forward(*arrays, **params)
     except ValueError as error:
         raise explained(op, arrays, params, error) from None
     out, saved = out if op.saves else (out, None)
     if type(out) is not np.ndarray or out.dtype is FLOAT64:
-        out = settle(out, arrays, params)
+        out = settle(op, out, arrays, params)
     result = Tensor._wrap(out)
-    if op.is_view and out.base is not None:
-        source = inputs[0]
-        if out.base is source._data or out.base is source._data.base:
-            result._version = source._version
-    if wants_grad and op.differentiable and grad_mode.enabled and out.dtype.kind == "f":
+    if op.is_view:
+        share_version(result, inputs[0])
+    if wants_grad and grad_mode.enabled and op.differentiable and out.dtype.kind == "f":
         record(op, inputs, arrays, result, saved, params)
     return result
     ### END SOLUTION
 
 
+# %%
+double = Op("double", lambda x: x + x)
+print(double(Tensor([1, 2], requires_grad=True)), double(np.array([1, 2])))
+# Expected output:
+# Tensor([2., 4.], requires_grad=True) Tensor([2, 4])
+
+
+# %%
+#| test
+def test_apply_runs_settles_and_records():
+    divide, x = Op("divide", lambda a, b: a / b), Tensor([1.0], requires_grad=True)
+    results = [apply(divide, a, 2) for a in (x, x.detach(), Tensor(np.array([1])), np.ones(1))]
+    assert [r.dtype.itemsize for r in results] == [4, 4, 4, 8]
+    assert [r.requires_grad for r in results] == [True, False, False, False]
+    assert results[0]._node.parents == [x, None]
+    assert apply(Op("total", lambda x, *, axis: x.sum(axis)), Tensor([1, 2]), axis=0).shape == ()
+
+
+if __name__ == "__main__":
+    test_apply_runs_settles_and_records()
+
 # %% [markdown]
-# ## Step 5: Arithmetic, element by element
+# ## Step 5: Arithmetic
+#
+# Most elementwise rules are one NumPy ufunc, and are listed. Two are yours. `clip` pushes values
+# into [min, max]; `matmul` is where the whole field spends its electricity:
+#
+#     [[1. 2.]  @  [[5. 6.]   =  [[1·5 + 2·7   1·6 + 2·8]   =  [[19. 22.]
+#      [3. 4.]]     [7. 8.]]      [3·5 + 4·7   3·6 + 4·8]]      [43. 50.]]
+#
+# (n, k) @ (k, m) gives (n, m) for 2nkm operations on only nk + km numbers: 2·10⁹ on 8 MB for two
+# 1000 x 1000 matrices, so a BLAS library can use each number a thousand times while it is in cache.
+# Leading axes are batches and broadcast. A vector (k,) is a row on the left, a column on the right,
+# and its axis is gone from the result. Rules take arrays and return arrays: `apply` does the rest.
 
 
 # %%
 #| export
-@primitive
-def add(a, b):
-    """Add elementwise, with broadcasting."""
-    ### BEGIN SOLUTION
-    return a + b
-    ### END SOLUTION
-
-
-@primitive
-def sub(a, b):
-    """Subtract `b` from `a`."""
-    ### BEGIN SOLUTION
-    return a - b
-    ### END SOLUTION
-
-
-@primitive
-def mul(a, b):
-    """Multiply elementwise."""
-    ### BEGIN SOLUTION
-    return a * b
-    ### END SOLUTION
-
-
-@primitive
-def div(a, b):
-    """Divide `a` by `b`."""
-    ### BEGIN SOLUTION
-    return a / b
-    ### END SOLUTION
-
-
-@primitive
-def pow(a, b):
-    """Raise `a` to the power `b`."""
-    ### BEGIN SOLUTION
-    return a**b
-    ### END SOLUTION
-
-
-@primitive
-def neg(x):
-    """Change the sign."""
-    ### BEGIN SOLUTION
-    return -x
-    ### END SOLUTION
-
-
-@primitive
-def abs(x):
-    """Drop the sign."""
-    ### BEGIN SOLUTION
-    return np.abs(x)
-    ### END SOLUTION
+add, sub, mul = Op("add", np.add), Op("sub", np.subtract), Op("mul", np.multiply)
+div, neg, abs = Op("div", np.divide), Op("neg", np.negative), Op("abs", np.abs)
+exp, log, sqrt, tanh = (Op(rule.__name__, rule) for rule in (np.exp, np.log, np.sqrt, np.tanh))
+pow = Op("pow", lambda a, b: a**b)  # knows that x ** 2 is x * x, which np.power does not
+eq, ne, lt, le, gt, ge = (
+    Op(rule.__name__, rule, differentiable=False)
+    for rule in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
+)
+astype = Op("astype", lambda x, *, dtype: x.astype(dtype))
+where = Op("where", lambda condition, a, b: np.where(condition, a, b))  # noqa: PLW0108
 
 
 @primitive
 def clip(x, *, min=None, max=None):
-    """Push every value into [min, max]; None leaves that side open."""
+    """Replace what is below `min` by `min` and what is above `max` by `max`; None is no bound."""
     ### BEGIN SOLUTION
     return np.clip(x, min, max)
     ### END SOLUTION
 
 
-clamp = clip
-exp, log, sqrt, tanh = (Op(f.__name__, f) for f in (np.exp, np.log, np.sqrt, np.tanh))
-eq, ne, lt, le, gt, ge = (
-    Op(name, rule, differentiable=False)
-    for name, rule in {
-        "eq": np.equal,
-        "ne": np.not_equal,
-        "lt": np.less,
-        "le": np.less_equal,
-        "gt": np.greater,
-        "ge": np.greater_equal,
-    }.items()
-)
-
-
 @primitive
-def astype(x, *, dtype):
-    """Convert every element to `dtype`."""
+def matmul(a, b):
+    """Multiply matrices, batches of matrices, and vectors: (..., n, k) @ (..., k, m)."""
     ### BEGIN SOLUTION
-    return x.astype(dtype)
+    return a @ b
     ### END SOLUTION
 
 
+# %%
+x = Tensor([[1, 2], [3, 4]])
+print((2 * x - 1).tolist(), (12 / x).tolist())
+print((x**2 > 4).tolist(), x.clip(max=3).tolist())
+print((x @ Tensor([[5, 6], [7, 8]])).tolist(), (x @ Tensor([1, 10])).tolist())
+# Expected output:
+# [[1.0, 3.0], [5.0, 7.0]] [[12.0, 6.0], [4.0, 3.0]]
+# [[False, False], [True, True]] [[1.0, 2.0], [3.0, 3.0]]
+# [[19.0, 22.0], [43.0, 50.0]] [21.0, 43.0]
+
+
+# %%
+#| test
+def test_matmul_and_clip():
+    a, b = np.arange(6.0).reshape(2, 3), np.arange(12.0).reshape(3, 4)
+    assert matmul(Tensor(a), b).tolist() == (a @ b).tolist()
+    assert [matmul(b[:, 0], b).shape, matmul(np.ones((5, 2, 3)), b).shape] == [(4,), (5, 2, 4)]
+    x = Tensor([-2, 3])
+    assert [clip(x, -1, 1).tolist(), clip(x, min=0).tolist()] == [[-1, 1], [0, 3]]
+
+
+if __name__ == "__main__":
+    test_matmul_and_clip()
+
 # %% [markdown]
 # ## Step 6: Reductions
+#
+# A reduction makes one number of each line along an axis, and that axis disappears:
+#
+#     x = [[1. 2. 3.]   sum(axis=0) = [5. 7. 9.]    (3,)    down the columns
+#          [4. 5. 6.]]  sum(axis=1) = [6. 15.]      (2,)    along the rows
+#                       sum()       = 21.           ()      everything
+#
+# With `keepdims=True` it stays, of size 1: (2, 1) broadcasts back against (2, 3), (2,) does not.
+#
+# The variance is Σ (x − mean)² / (count − correction): correction 1 to estimate from a sample, as
+# PyTorch does by default; 0 for exactly these numbers, as in normalisation. The shortcut
+# mean(x²) − mean(x)² subtracts two huge numbers: for 10000, 10001, 10002 in float32 it gives 0,
+# where the truth is 0.667. `max`, `min` and `argmax` are given: they show the pattern.
 
 
 # %%
 #| export
+max = Op("max", lambda x, *, axis=None, keepdims=False: x.max(axis, keepdims=keepdims))
+min = Op("min", lambda x, *, axis=None, keepdims=False: x.min(axis, keepdims=keepdims))
+argmax = Op(
+    "argmax",
+    lambda x, *, axis=None, keepdims=False: x.argmax(axis, keepdims=keepdims),
+    differentiable=False,
+)
+
+
 @primitive
 def sum(x, *, axis=None, keepdims=False):
-    """Add up along `axis`: all axes if None; a reduced axis disappears unless `keepdims`."""
+    """Add up along one axis, several (a tuple), or all (None)."""
     ### BEGIN SOLUTION
     return x.sum(axis=axis, keepdims=keepdims)
     ### END SOLUTION
@@ -627,7 +515,7 @@ def sum(x, *, axis=None, keepdims=False):
 
 @primitive
 def mean(x, *, axis=None, keepdims=False):
-    """Average along `axis`."""
+    """Average along one axis, several, or all."""
     ### BEGIN SOLUTION
     return x.mean(axis=axis, keepdims=keepdims)
     ### END SOLUTION
@@ -635,87 +523,73 @@ def mean(x, *, axis=None, keepdims=False):
 
 @primitive
 def var(x, *, axis=None, keepdims=False, correction=1):
-    """Average squared deviation from the mean: sum / (count - correction)."""
+    """Sum of squared distances from the mean, divided by count - correction."""
     ### BEGIN SOLUTION
-    total = x.sum(axis=axis, keepdims=keepdims)
-    count = x.size // total.size
     squares = (x - x.mean(axis=axis, keepdims=True)) ** 2
-    return squares.sum(axis=axis, keepdims=keepdims) / (count - correction)
+    total = squares.sum(axis=axis, keepdims=keepdims)
+    return total / (x.size // total.size - correction)
     ### END SOLUTION
 
 
-@primitive
-def max(x, *, axis=None, keepdims=False):
-    """Largest value along `axis`."""
-    ### BEGIN SOLUTION
-    return x.max(axis=axis, keepdims=keepdims)
-    ### END SOLUTION
+# %%
+x = Tensor([[1, 2, 3], [4, 5, 6]])
+print(x.sum(axis=0).tolist(), x.sum(axis=1).tolist(), x.mean(dim=1, keepdim=True).tolist())
+print((x / x.sum(axis=1, keepdims=True)).sum(axis=1).tolist(), x.var(axis=1).tolist())
+# Expected output:
+# [5.0, 7.0, 9.0] [6.0, 15.0] [[2.0], [5.0]]
+# [1.0, 1.0] [1.0, 1.0]
 
 
-@primitive
-def min(x, *, axis=None, keepdims=False):
-    """Smallest value along `axis`."""
-    ### BEGIN SOLUTION
-    return x.min(axis=axis, keepdims=keepdims)
-    ### END SOLUTION
+# %%
+#| test
+def test_reductions_along_axes():
+    x = Tensor([[1, 5, 3], [4, 2, 6]])
+    assert [sum(x, 1).tolist(), mean(x, axis=0).tolist()] == [[9, 12], [2.5, 3.5, 4.5]]
+    assert [sum(x, 1, True).shape, mean(x, dim=0, keepdim=True).shape] == [(2, 1), (1, 3)]
+    x = Tensor([10_000, 10_001, 10_002])
+    np.testing.assert_allclose([var(x), var(x, correction=0)], [1, 2 / 3], rtol=1e-6)
 
 
-@primitive(differentiable=False)
-def argmax(x, *, axis=None, keepdims=False):
-    """Position of the largest value along `axis`, int64."""
-    ### BEGIN SOLUTION
-    return x.argmax(axis=axis, keepdims=keepdims)
-    ### END SOLUTION
-
+if __name__ == "__main__":
+    test_reductions_along_axes()
 
 # %% [markdown]
-# ## Step 7: Matrix multiplication
+# ## Step 7: Views and copies
+#
+# What follows changes how memory is read, not what is in it. Of x, shape (2, 3), strides (12, 4):
+#
+# | expression           | shape  | strides | memory |
+# |----------------------|--------|---------|--------|
+# | `x.T`                | (3, 2) | (4, 12) | shared |
+# | `x[:, 1]`            | (2,)   | (12,)   | shared |
+# | `x[:1].expand(4, 3)` | (4, 3) | (0, 4)  | shared |
+# | `x[[0, 0, 1]]`       | (3, 3) | (12, 4) | copied |
+# | `x.T.reshape(6)`     | (6,)   | (4,)    | copied |
+#
+# Integers and slices step evenly, so they share; a list or a mask does not, so it copies. The last
+# row must copy: no stride reads 1 4 2 5 3 6. There `reshape` copies in silence, and `view` refuses.
+# Sharing costs nothing, but who writes through one tensor changes the other.
 
 
 # %%
 #| export
-@primitive
-def matmul(a, b):
-    """Multiply matrices: (..., n, k) @ (..., k, m) -> (..., n, m); vectors lose their axis."""
-    ### BEGIN SOLUTION
-    return a @ b
-    ### END SOLUTION
-
-
-# %% [markdown]
-# ## Step 8: Views: the same memory, read differently
-
-
-# %%
-#| export
-@primitive(is_view=True)
-def reshape(x, *, shape):
-    """Read the same elements in order under another shape; one size may be -1."""
-    ### BEGIN SOLUTION
-    return x.reshape(shape)
-    ### END SOLUTION
+getitem = Op("getitem", lambda x, *, index: x[index], is_view=True)
+reshape = Op("reshape", lambda x, *, shape: x.reshape(shape), is_view=True)
+permute = Op("permute", lambda x, *, axes: x.transpose(axes), is_view=True)
+unsqueeze = Op("unsqueeze", lambda x, *, axis: np.expand_dims(x, axis), is_view=True)
+clone = Op("clone", lambda x: x.copy())
+stack = Op("stack", lambda *arrays, axis=0: np.stack(arrays, axis))
+concatenate = cat = Op("concatenate", lambda *arrays, axis=0: np.concatenate(arrays, axis))
 
 
 @primitive(is_view=True)
 def view(x, *, shape):
-    """Reshape without ever copying.
-
-    Raises:
-        ValueError: If the strides of x do not allow it.
-    """
+    """Reshape, but raise ValueError where that would copy."""
     ### BEGIN SOLUTION
     out = x.reshape(shape)
-    if not np.may_share_memory(out, x) and x.size:
+    if x.size and not np.may_share_memory(out, x):
         raise ValueError(f"strides {x.strides} would need a copy; use reshape")
     return out
-    ### END SOLUTION
-
-
-@primitive(is_view=True)
-def permute(x, *, axes):
-    """Reorder the axes."""
-    ### BEGIN SOLUTION
-    return x.transpose(axes)
     ### END SOLUTION
 
 
@@ -731,91 +605,65 @@ def transpose(x, *, axis0=None, axis1=None):
 def flatten(x, *, start_dim=0, end_dim=-1):
     """Merge the axes from start_dim to end_dim, both included, into one."""
     ### BEGIN SOLUTION
-    start, end = start_dim % (x.ndim or 1), end_dim % (x.ndim or 1)
-    merged = int(np.prod(x.shape[start : end + 1]))
-    return x.reshape(*x.shape[:start], merged, *x.shape[end + 1 :])
+    ndim = x.ndim or 1
+    start, end = start_dim % ndim, end_dim % ndim + 1
+    return x.reshape(*x.shape[:start], math.prod(x.shape[start:end]), *x.shape[end:])
     ### END SOLUTION
 
 
 @primitive(is_view=True)
 def squeeze(x, *, axis=None):
-    """Drop the axes of size 1: all of them, or only `axis` if it is one."""
+    """Drop all axes of size 1, or only `axis` if its size is 1."""
     ### BEGIN SOLUTION
-    if axis is not None and x.shape[axis] != 1:
-        return x[...]
-    return x.squeeze(axis)
-    ### END SOLUTION
-
-
-@primitive(is_view=True)
-def unsqueeze(x, *, axis):
-    """Insert an axis of size 1 at `axis` of the result."""
-    ### BEGIN SOLUTION
-    return np.expand_dims(x, axis)
+    stays = axis is not None and x.shape[axis] != 1
+    return x[...] if stays else x.squeeze(axis)
     ### END SOLUTION
 
 
 @primitive(is_view=True)
 def expand(x, *, shape):
-    """Repeat axes of size 1, without copying, until the shape is `shape`; -1 keeps a size."""
+    """Repeat axes of size 1 without copying, and add axes on the left; -1 keeps a size."""
     ### BEGIN SOLUTION
     old = (1,) * (len(shape) - x.ndim) + x.shape
-    new = tuple(m if n == -1 else n for m, n in zip(old, shape, strict=True))
-    return np.broadcast_to(x, new)
+    return np.broadcast_to(x, [m if n == -1 else n for m, n in zip(old, shape, strict=False)])
     ### END SOLUTION
-
-
-@primitive
-def clone(x):
-    """Copy the elements into memory of their own, row-major."""
-    ### BEGIN SOLUTION
-    return x.copy(order="C")
-    ### END SOLUTION
-
-
-# %% [markdown]
-# ## Step 9: Picking, joining, choosing
 
 
 # %%
-#| export
-@primitive(is_view=True)
-def getitem(x, *, index):
-    """Select by integers and slices (a view), by integer lists or a boolean mask (a copy)."""
-    ### BEGIN SOLUTION
-    return x[index]
-    ### END SOLUTION
+x = Tensor([[1, 2, 3], [4, 5, 6]])
+column = x[:, 1]
+column[0] = 20
+print(x.tolist(), column.strides, x.T.strides, x[:1].expand(4, 3).strides)
+try:
+    x.T.view(6)
+except ValueError as error:
+    print(error)
+# Expected output:
+# [[1.0, 20.0, 3.0], [4.0, 5.0, 6.0]] (12,) (4, 12) (0, 4)
+# cannot view shape (3, 2), shape=(6,): strides (4, 12) would need a copy; use reshape
 
 
-@primitive
-def stack(*arrays, axis=0):
-    """Join arrays of one shape along a new axis."""
-    ### BEGIN SOLUTION
-    return np.stack(arrays, axis=axis)
-    ### END SOLUTION
+# %%
+#| test
+def test_views_have_their_shape_and_share_memory():
+    x = Tensor(np.zeros((2, 1, 3)))
+    views = [view(x, (3, 2)), x.T, flatten(x, 1), x.squeeze(), expand(x, (4, 2, 5, -1))]
+    shapes = [(3, 2), (3, 1, 2), (2, 3), (2, 3), (4, 2, 5, 3)]
+    assert [y.shape for y in views] == shapes
+    assert all(np.shares_memory(x.data, y.data) and y._version is x._version for y in views)
+    assert [transpose(x, 2, 1).shape, squeeze(x, 0).shape] == [(2, 3, 1), (2, 1, 3)]
 
 
-@primitive
-def concatenate(*arrays, axis=0):
-    """Join arrays along an axis they already have."""
-    ### BEGIN SOLUTION
-    return np.concatenate(arrays, axis=axis)
-    ### END SOLUTION
-
-
-cat = concatenate
-
-
-@primitive
-def where(condition, a, b):
-    """Take from `a` where the condition holds, from `b` elsewhere."""
-    ### BEGIN SOLUTION
-    return np.where(condition, a, b)
-    ### END SOLUTION
-
+if __name__ == "__main__":
+    test_views_have_their_shape_and_share_memory()
 
 # %% [markdown]
-# ## Step 10: Making tensors
+# ## Step 8: Making tensors
+#
+# All randomness comes from one generator, so that one seed repeats a whole experiment. Reseeding
+# replaces its *state*, not the object: whoever imported `default_generator` keeps the right one.
+# Everything is float32 unless told otherwise, drawn as such: float64, then converted, costs double.
+# Only `arange` of whole numbers is int64, as in PyTorch, because it makes indices.
 
 
 # %%
@@ -824,73 +672,158 @@ default_generator = np.random.Generator(np.random.PCG64())
 
 
 def manual_seed(seed: int) -> np.random.Generator:
-    """Restart the course's one source of randomness from `seed`."""
+    """Restart `default_generator` as a new `np.random.PCG64(seed)` would start; return it."""
     ### BEGIN SOLUTION
     default_generator.bit_generator.state = np.random.PCG64(seed).state
     return default_generator
     ### END SOLUTION
 
 
-def made(array: np.ndarray, dtype: Any, requires_grad: bool) -> Tensor:
-    """Wrap a fresh array as a leaf tensor."""
-    tensor = Tensor._wrap(array.astype(dtype, copy=False))
-    return tensor.requires_grad_(requires_grad)
-
-
 def full(shape: Any, value: float, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
-    """Make a tensor that holds `value` everywhere."""
+    """Make a tensor with `value` everywhere; `shape` is an int or a tuple."""
     ### BEGIN SOLUTION
-    return made(np.full(shape, value, dtype), dtype, requires_grad)
+    return Tensor(np.full(shape, value, dtype), requires_grad)
     ### END SOLUTION
 
 
-def zeros(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
-    """Make a tensor of zeros: `zeros(2, 3)` or `zeros((2, 3))`."""
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+    """Count from `start` up to, not including, `stop`; from 0 if only one number is given."""
     ### BEGIN SOLUTION
-    return full(sizes(shape), 0, dtype, requires_grad)
-    ### END SOLUTION
-
-
-def ones(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
-    """Make a tensor of ones."""
-    ### BEGIN SOLUTION
-    return full(sizes(shape), 1, dtype, requires_grad)
-    ### END SOLUTION
-
-
-def arange(
-    start: float, stop: float | None = None, step: float = 1, dtype: Any = None
-) -> Tensor:
-    """Count from `start` (0 if only one number is given) up to, not including, `stop`.
-
-    Returns:
-        int64 if all arguments are ints (they make good indices), float32 otherwise.
-    """
-    ### BEGIN SOLUTION
-    start, stop = (0, start) if stop is None else (start, stop)
-    whole = all(isinstance(n, int | np.integer) for n in (start, stop, step))
-    array = np.arange(start, stop, step)
-    return made(array, dtype or (np.int64 if whole else FLOAT32), False)
-    ### END SOLUTION
-
-
-def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
-    """Make an (n, m) matrix with ones on the diagonal; m = n by default."""
-    ### BEGIN SOLUTION
-    return made(np.eye(n, m, dtype=dtype), dtype, False)
+    array = np.arange(start) if stop is None else np.arange(start, stop, step)
+    return Tensor(array, dtype=dtype or (FLOAT32 if array.dtype.kind == "f" else np.int64))
     ### END SOLUTION
 
 
 def rand(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
-    """Draw uniformly from [0, 1)."""
-    ### BEGIN SOLUTION
-    return made(default_generator.random(sizes(shape), np.float32), dtype, requires_grad)
-    ### END SOLUTION
+    """Draw uniformly from [0, 1): given, as the pattern."""
+    return Tensor(default_generator.random(sizes(shape), np.float32), requires_grad, dtype)
 
 
 def randn(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Tensor:
     """Draw from the normal distribution of mean 0 and variance 1."""
     ### BEGIN SOLUTION
     drawn = default_generator.standard_normal(sizes(shape), np.float32)
-    return made(drawn, dtype, requires_grad)
+    return Tensor(drawn, requires_grad, dtype)
     ### END SOLUTION
+
+
+# fmt: off
+def zeros(*shape, **kind): return full(sizes(shape), 0, **kind)
+def ones(*shape, **kind): return full(sizes(shape), 1, **kind)
+def eye(n, m=None, dtype=FLOAT32): return Tensor(np.eye(n, m), dtype=dtype)
+# fmt: on
+
+# %%
+manual_seed(7)
+first = randn(2)
+manual_seed(7)
+print((first == randn(2)).tolist(), arange(2, 8, 2).tolist(), arange(3).dtype, zeros(2).tolist())
+# Expected output:
+# [True, True] [2, 4, 6] int64 [0.0, 0.0]
+
+
+# %%
+#| test
+def test_factories_and_seeds():
+    assert [manual_seed(3).random() for _ in range(2)] == [manual_seed(3).random()] * 2
+    made = [randn(2, 3), rand((2, 3)), full((2, 3), 7), zeros(2, 3)]
+    assert {(x.shape, str(x.dtype)) for x in made} == {((2, 3), "float32")}
+    assert [arange(3).tolist(), arange(0, 1, 0.5).tolist()] == [[0, 1, 2], [0, 0.5]]
+
+
+if __name__ == "__main__":
+    test_factories_and_seeds()
+
+# %% [markdown]
+# ## Measure: what memory costs
+#
+# **Views**: transposing 16 MiB takes as long as transposing 16 bytes; copying them does not.
+# **Cache lines**: memory comes in lines of 64 bytes, so adding 65,536 numbers that lie 256 bytes
+# apart fetches sixteen times as many lines as adding 65,536 neighbours. **The door**: `apply` costs
+# about a microsecond, which one element notices and a million do not.
+
+
+# %%
+import timeit
+
+
+def microseconds(function: Callable[..., Any], *inputs: Any, number: int = 10) -> float:
+    return np.min(timeit.repeat(lambda: function(*inputs), number=number)) / number * 1e6
+
+
+x = ones(2048, 2048)
+near, apart = x.data.reshape(-1)[:65_536], x.data.reshape(-1)[::64]
+print(f"view {microseconds(np.transpose, x.data):.1f} µs,", end=" ")
+print(f"copy {microseconds(clone, x.T):.0f} µs")
+print(f"near {microseconds(np.sum, near):.0f} µs, apart {microseconds(np.sum, apart):.0f} µs")
+for a in (ones(1), ones(1_000_000)):
+    print(f"add {a.size}: NumPy {microseconds(np.add, a.data, a.data):.1f} µs,", end=" ")
+    print(f"Tensor {microseconds(add, a, a):.1f} µs")
+# Expected output:
+# view ... µs, copy ... µs
+# near ... µs, apart ... µs
+# add 1: NumPy ... µs, Tensor ... µs
+# add 1000000: NumPy ... µs, Tensor ... µs
+
+# %% [markdown]
+# **O(N²) against O(N).** Collect N rows, appending each by `concatenate`: every step copies the
+# rows so far, N (N + 1) / 2 rows in all. Filling a tensor made in advance moves N. Double N, and
+# the second doubles where the first quadruples. Every loop that "just appends" is such a trap.
+
+
+# %%
+def append(n: int) -> Tensor:
+    rows = zeros(0, 256)
+    for _ in range(n):
+        rows = concatenate([rows, ones(1, 256)])
+    return rows
+
+
+def fill(n: int) -> Tensor:
+    rows = zeros(n, 256)
+    for i in range(n):
+        rows[i] = ones(256)
+    return rows
+
+
+for n in (400, 800, 1600):
+    print(f"{n} rows: {n * (n + 1) // 2 * 1024 / 1e6:.0f} MB in", end=" ")
+    print(f"{microseconds(append, n, number=1) / 1e3:.0f} ms, {n * 1024 / 1e6:.1f} MB in", end=" ")
+    print(f"{microseconds(fill, n, number=1) / 1e3:.1f} ms")
+# Expected output:
+# 400 rows: 82 MB in ... ms, 0.4 MB in ... ms
+# 800 rows: 328 MB in ... ms, 0.8 MB in ... ms
+# 1600 rows: 1312 MB in ... ms, 1.6 MB in ... ms
+
+# %% [markdown]
+# ## Pitfalls
+#
+# - predictions (3, 1) − targets (3,) is (3, 3): check `.shape` before you trust a loss.
+# - `reshape` is not `transpose`: one keeps the order of the elements in memory, the other the axes.
+# - Writing through a view writes into the original; `clone` first if that is not what you want.
+# - In this file `sum`, `max`, `min`, `abs` and `pow` are Ops. Python's own are `builtins.sum` …
+# - Never compare floats with `==` after arithmetic: 0.1 + 0.2 is not 0.3, least of all in float32.
+#
+# ## What PyTorch does differently, and why
+#
+# `torch.tensor([1, 2])` is int64: it follows Python's types, we follow what a network needs. Its
+# `.data` is a tensor and its strides count elements, because the memory may be that of a GPU; our
+# `.data` is the NumPy array. `torch.max(x, dim)` returns values and positions; ours returns the
+# values, like `torch.amax`. A wrong shape is a RuntimeError there, a ValueError here. There too
+# every operation passes one door, the dispatcher: it chooses by device, dtype and gradient mode.
+#
+# ## Sources
+#
+# - van der Walt, Colbert, Varoquaux 2011, "The NumPy array", Computing in Science & Engineering 13.
+# - Harris et al. 2020, "Array programming with NumPy", Nature 585.
+# - Goldberg 1991, "What every computer scientist should know about floating-point arithmetic".
+# - Chan, Golub, LeVeque 1983, "Algorithms for computing the sample variance".
+# - Paszke et al. 2019, "PyTorch: an imperative style, high-performance deep learning library".
+#
+# ## Reflect
+#
+# In 150 to 300 words, in `modules/01_tensor/reflection.md`: a colleague's training script makes
+# `x.T.reshape(...)` in its inner loop and is slow. Explain with strides which copy happens, how you
+# would measure it, and when a copy is the *faster* choice. Use numbers from your own machine.
+#
+# **Checkpoint**: `tito checkpoint run 01`
