@@ -234,4 +234,4 @@ def tiny_shakespeare(path: str | Path | None = None) -> str:
             f"{source} has MD5 {found}, Tiny Shakespeare has {SHAKESPEARE_MD5};"
             " restore it with: git checkout HEAD -- milestones/data"
         )
-    return data.decode("ascii")
+    return data.decode("utf-8")
