@@ -166,6 +166,7 @@ def test_examples_print_what_they_say(rung, tmp_path, exported_package):
         "PYTHONPATH": str(exported_package),
         "PYTHONDONTWRITEBYTECODE": "1",
         "MPLBACKEND": "Agg",
+        "TINYTORCH_DATA": str(ROOT / "milestones" / "data"),
     }
     done = subprocess.run(
         [sys.executable, "-P", "-c", RUN_CELLS],
