@@ -40,6 +40,18 @@ import numpy as np
 from tinytorch.core import activations, losses
 from tinytorch.core import tensor as ops
 from tinytorch.core.tensor import Node, Op, Shape, Tensor, grad_mode
+from tinytorch.rules import (
+    GradcheckError,
+    Rules,
+    find_rules,
+    first_gradient,
+    free,
+    known_parents,
+    mismatch,
+    modified,
+    register_table,
+    register_vjp,
+)
 
 Array = np.ndarray
 Vertex = Node | Tensor  # of the graph: a Node, or a leaf Tensor that requires grad
@@ -71,56 +83,9 @@ Vertex = Node | Tensor  # of the graph: a Node, or a leaf Tensor that requires g
 # rest is not stored. In place of inputs that are not kept, a rule gets their shapes; in place of
 # the output, None. `a + b` keeps nothing: here the memory of training is won (systems section).
 #
-# You write the rules as a table, one line for each operation. The table is opened when a backward
-# pass first meets one of its operations, so you can fill it line by line.
-
-
-# %%
-#| export
-Rule = Callable[..., Any]
-Rules = dict[Op, tuple[Rule | None, ...]]
-tables: dict[Op, Callable[[], Rules]] = {}
-
-
-def register_vjp(
-    op: Op,
-    *vjps: Rule | None,
-    joint: Rule | None = None,
-    keeps: Iterable[str] = ("inputs", "output"),
-) -> None:
-    """Give an operation its backward rule; a later registration replaces an earlier one.
-
-    Args:
-        op: The operation.
-        vjps: One rule for each input, `vjp(g, out, *inputs, **settings)`; None: no gradient.
-        joint: Instead of these, one rule for all inputs, `joint(needs, g, out, *inputs,
-            **settings)`, that returns a sequence with a gradient or None for each input;
-            `needs` says by input whether it is wanted.
-        keeps: What the rules look at, of "inputs" and "output". If `op.saves`, the rules also
-            get the second value of the forward rule as the keyword `saved`.
-    """
-    if unknown := set(keeps) - {"inputs", "output"}:
-        raise ValueError(f"cannot keep {sorted(unknown)}; keeps= knows 'inputs' and 'output'")
-    if bool(vjps) == (joint is not None):
-        raise ValueError(f"{op.name} needs either one vjp for each input, or joint=")
-    op.vjps, op.joint_vjp, op.keeps = vjps or None, joint, frozenset(keeps)
-
-
-def register_table(table: Callable[[], Rules], *operations: Op, keeps: Iterable[str]) -> None:
-    """Let these operations find their rules in `table()`, the first time they are needed."""
-    for op in operations:
-        tables[op], op.keeps = table, frozenset(keeps)
-        op.vjps = op.joint_vjp = None
-
-
-def find_rules(op: Op) -> tuple[Rule | None, ...]:
-    """Open the table of an operation and register what it says."""
-    rules = tables[op]().get(op) if op in tables else None
-    if rules is None:
-        place = f"add it to {tables[op].__name__}" if op in tables else "use register_vjp"
-        raise RuntimeError(f"{op.name} has no gradient rule; {place}")
-    register_vjp(op, *rules, keeps=op.keeps)
-    return rules
+# You write the rules as a table, one line for each operation. `register_table` (given, like
+# `register_vjp` for a single rule, in `tinytorch/rules.py`) has it opened when a backward pass
+# first meets one of its operations: you can fill it line by line.
 
 
 # %%
@@ -276,16 +241,6 @@ def topological_order(root: Vertex) -> list[Node]:
     ### END SOLUTION
 
 
-def known_parents(node: Node) -> list[Vertex | None]:
-    """The parents of a node, unless it was freed."""
-    if node.parents is None:
-        raise RuntimeError(
-            f"cannot go backward through {node.op.name} again: an earlier backward freed its "
-            "graph; pass retain_graph=True to that one, or compute the result anew"
-        )
-    return node.parents
-
-
 # %%
 x = Tensor([2.0], requires_grad=True)
 y = x * x
@@ -357,12 +312,14 @@ def input_gradients(node: Node, g: Array) -> list[Array | None]:
         for i, (parent, rule) in enumerate(zip(node.parents, rules, strict=True)):
             if parent is not None and rule is not None:
                 found[i] = rule(g, out, *inputs, **settings)
-    for i, piece in enumerate(found):
-        if piece is not None:
-            if piece.shape != node.shapes[i]:
-                piece = unbroadcast(piece, node.shapes[i])
-            dtype = node.dtypes[i]
-            found[i] = piece if piece.dtype is dtype else piece.astype(dtype)
+    for i, parent in enumerate(node.parents):
+        piece = found[i]
+        if parent is None or piece is None:
+            found[i] = None
+            continue
+        if piece.shape != node.shapes[i]:
+            piece = unbroadcast(piece, node.shapes[i])
+        found[i] = piece if piece.dtype is node.dtypes[i] else piece.astype(node.dtypes[i])
     return found
 
 
@@ -376,18 +333,8 @@ def check_versions(order: list[Node]) -> None:
     for node in order:
         for cell, number in node.versions:
             if cell[0] != number:
-                raise RuntimeError(
-                    f"a value that {node.op.name} kept for its gradient was modified in place: "
-                    f"version {number} was kept, it is now {cell[0]}; "
-                    "modify a copy (x.clone()), or only after backward"
-                )
+                raise modified(node, number, cell[0])
     ### END SOLUTION
-
-
-def free(node: Node) -> None:
-    """Let go of what a node kept; no parent is reached through it any more."""
-    node.parents = node.values = node.out = node.saved = None
-    node.params, node.versions = {}, ()
 
 
 def reverse_pass(
@@ -477,33 +424,6 @@ if __name__ == "__main__":
 def vertex(tensor: Tensor) -> Vertex:
     """Return the place of a tensor in the graph: its node, or itself if it is a leaf."""
     return tensor if tensor._node is None else tensor._node
-
-
-def first_gradient(output: Tensor, gradient: Any) -> Array:
-    """Return what a pass starts with: the caller's gradient, or a one for a single element.
-
-    Raises:
-        RuntimeError: If nothing was recorded, or the gradient is missing or of another shape.
-    """
-    if not output.requires_grad:
-        raise RuntimeError(
-            "cannot go backward from a tensor that does not require grad: nothing was recorded; "
-            "make an input with requires_grad=True, and compute outside no_grad()"
-        )
-    if gradient is None:
-        if output.size != 1:
-            raise RuntimeError(
-                f"cannot start backward at shape {output.shape}: only one element has a gradient "
-                "of 1 by default; reduce it with sum() or mean(), or pass gradient="
-            )
-        return np.ones(output.shape, output.dtype)
-    array = gradient.data if isinstance(gradient, Tensor) else np.asarray(gradient)
-    if array.shape != output.shape:
-        raise RuntimeError(
-            f"cannot start backward at shape {output.shape} with a gradient of shape "
-            f"{array.shape}; pass one of the same shape"
-        )
-    return array.astype(output.dtype, copy=False)
 
 
 def backward(tensor: Tensor, gradient: Any = None, retain_graph: bool = False) -> None:
@@ -720,10 +640,6 @@ if __name__ == "__main__":
 
 # %%
 #| export
-class GradcheckError(RuntimeError):
-    """An analytic gradient differs from the measured one."""
-
-
 def numeric_gradient(function: Callable[[], float], x: Array, eps: float) -> Array:
     """Measure d(function())/d(x) by moving one element of x at a time, then putting it back.
 
@@ -744,20 +660,6 @@ def numeric_gradient(function: Callable[[], float], x: Array, eps: float) -> Arr
         slopes[index] = (above - below) / (2 * eps)
     return slopes
     ### END SOLUTION
-
-
-def mismatch(name: str, place: int, x: Array, analytic: Array, numeric: Array, off: Array) -> str:
-    """Say where two gradients differ most, the analytic above the numeric."""
-    gap = np.where(off, np.nan_to_num(np.abs(analytic - numeric), nan=np.inf), -1.0)
-    index = tuple(int(i) for i in np.unravel_index(gap.argmax(), x.shape))
-    return (
-        f"gradient of {name} is wrong: argument {place} of shape {x.shape}, index {index}, "
-        f"input {x[index]:.6g}\n"
-        f"  analytic: {analytic[index]:.9g}\n"
-        f"  numeric:  {numeric[index]:.9g}\n"
-        f"  {off.sum()} of {off.size} elements differ; "
-        "mend the vjp, or move the input off a kink such as relu at 0"
-    )
 
 
 def gradcheck(
@@ -803,12 +705,10 @@ def gradcheck(
         x = arguments[i].data
         analytic = np.zeros_like(x) if gradient is None else gradient.data
         numeric = numeric_gradient(weighted_sum, x, eps)
-        off = ~np.isclose(analytic, numeric, rtol=rtol, atol=atol)
-        if off.any():
-            if not raise_exception:
-                return False
-            name = getattr(function, "__name__", type(function).__name__)
-            raise GradcheckError(mismatch(name, i, x, analytic, numeric, off))
+        if not np.allclose(analytic, numeric, rtol=rtol, atol=atol):
+            if raise_exception:
+                raise mismatch(function, i, x, analytic, numeric)
+            return False
     return True
     ### END SOLUTION
 
@@ -826,7 +726,7 @@ except GradcheckError as error:
 # gradient of cube is wrong: argument 0 of shape (2,), index (1,), input 2
 #   analytic: 6.158...
 #   numeric:  9.237...
-#   2 of 2 elements differ; mend the vjp, or move the input off a kink such as relu at 0
+#   mend the rule, or move the input off a kink such as relu at 0
 
 
 # %%
