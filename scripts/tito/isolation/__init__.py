@@ -5,7 +5,8 @@
     install(server)                    # from here on, `import tinytorch…` gives proxies
     server.fresh(checkpoint_seconds)   # before each checkpoint: a new worker
     server.begin_test(seconds)         # around each test
-    fatal = server.end_test()          # None, or the WorkerDied, WorkerTimeout, ProtocolError
+    server.fatal                       # None, or the WorkerDied, WorkerTimeout, ProtocolError
+    server.end_test()                  # the same, and a WorkerTimeout if the test took too long
     server.take_output()               # what the student's code printed, made safe to show
     server.isolation                   # which layers of protection are in force, and why not
     server.peak_memory()               # bytes, over the checkpoint's workers
@@ -14,7 +15,7 @@
 What the student's code raises arrives as a `StudentError` that is also of the nearest builtin
 exception. `MissingModule` and `MissingName` are StudentErrors of no builtin kind: no test can
 take them for an error it asked for. `WorkerDied`, `WorkerTimeout` and `ProtocolError` end the
-worker; `end_test` returns them even when the test swallowed them.
+worker; `fatal` and `end_test` give them even when the test swallowed them.
 """
 
 from typing import Any

@@ -83,11 +83,11 @@ def _begin(connection: int, output: int, job: dict[str, Any], host: Host, apart:
     os.dup2(connection, 3)
     os.closerange(4, 1024)
     os.setsid()
-    folder = job["folder"]
+    folder, folders = job["folder"], job["folders"]
     bounds = limits.Limits(**job["limits"])
-    layers = limits.confine(bounds, host.offers, folder, host.site, apart)
-    os.chdir(folder)
-    os.environ.update(HOME=folder, TMPDIR=folder, USER="student", LOGNAME="student")
+    extra = tuple(folders.values())
+    layers = limits.confine(bounds, host.offers, folder, host.site, apart, extra)
+    limits.move_in(folder, folders)
     kept = socket.socket(fileno=3)
     from tito.isolation import worker
 
@@ -113,9 +113,9 @@ def _wait(pid: int, status: socket.socket, wake: int) -> tuple[int, Any]:
             return code, usage
 
 
-def _separate(host: Host) -> bool:
+def _separate(job: dict[str, Any], host: Host) -> bool:
     """Make namespaces for the worker to come, where they are offered."""
-    if host.offers.namespaces:
+    if host.offers.namespaces and "namespaces" not in job["limits"]["without"]:
         with contextlib.suppress(OSError):
             limits.separate()
             return True
@@ -132,7 +132,7 @@ def _keep(files: list[int], job: dict[str, Any], host: Host) -> None:
         linux.die_with_parent()
     if host.offers.user is not None:
         os.chown(job["folder"], host.offers.user, host.offers.user)
-    apart = _separate(host)
+    apart = _separate(job, host)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(awake, warn_on_full_buffer=False)
     pid = os.fork()
@@ -149,7 +149,8 @@ def _keep(files: list[int], job: dict[str, Any], host: Host) -> None:
     os.close(files[OUTPUT])
     _tell(status, pid=pid)
     code, usage = _wait(pid, status, wake)
-    end_descendants()
+    if not apart:  # where it was apart, the kernel has ended all others with the first process
+        end_descendants()
     _tell(
         status,
         code=os.waitstatus_to_exitcode(code),

@@ -5,10 +5,11 @@ others still hold. The order matters: whatever needs rights comes before they ar
 """
 
 import contextlib
+import functools
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ class Limits:
         open_files: Open files at once.
         cpu_seconds: Processor time over its whole life, all threads together.
         disk: Space in its temporary directory, in bytes, where the kernel can bound it.
+        without: Layers to leave off, by name: so that tests can rely on the others alone.
     """
 
     memory: int = 4 << 30
@@ -39,6 +41,7 @@ class Limits:
     open_files: int = 256
     cpu_seconds: int = 900
     disk: int = 256 << 20
+    without: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -51,24 +54,21 @@ class Layer:
 
 
 class Layers:
-    """Collects the layers as they are put on."""
+    """Puts layers on, one after the other, and remembers how each went."""
 
-    def __init__(self) -> None:
+    def __init__(self, without: tuple[str, ...] = ()) -> None:
         self.found: list[Layer] = []
+        self.without = without
 
-    def note(self, name: str, active: bool, detail: str) -> None:
-        """Add a layer."""
-        self.found.append(Layer(name, active, detail))
-
-    @contextlib.contextmanager
-    def attempt(self, name: str, detail: str) -> Iterator[Callable[[str], None]]:
-        """Note a layer as active unless its block raises OSError; the block may refine `detail`."""
-        said = [detail]
+    def put_on(self, name: str, layer: Callable[[], str]) -> bool:
+        """Call what puts a layer on; its result says how far it holds, its OSError why not."""
         try:
-            yield said.append
-            self.note(name, True, said[-1])
+            if name in self.without:
+                raise OSError("left off")
+            self.found.append(Layer(name, True, layer()))
         except (OSError, ValueError) as error:
-            self.note(name, False, str(error))
+            self.found.append(Layer(name, False, str(error)))
+        return self.found[-1].active
 
 
 # Users: where the grader is root, a worker gets a user of its own that owns nothing.
@@ -231,15 +231,25 @@ def _bound_resources(limits: Limits, tasks: int) -> str:
     return ", ".join(done)
 
 
-def _file_rules(python: tuple[str, ...], folder: str, network: bool) -> landlock.Ruleset:
-    """Readable: Python, NumPy, the system's libraries. Writable: the temporary directory."""
-    rules = landlock.Ruleset(network)
-    for path in (*python, *SYSTEM_FILES):
-        rules.allow(path, landlock.READ)
-    for path in DEVICES:
-        rules.allow(path, landlock.READ | landlock.WRITE_FILE)
-    rules.allow_all_but_devices(folder)
-    return rules
+def _file_rules(python: tuple[str, ...], folder: str, network: bool) -> Callable[[], str]:
+    """Prepare Landlock's rules while everything can be opened; the result enforces them.
+
+    Readable: Python, NumPy, the system's libraries. Writable: the temporary directory.
+    """
+    try:
+        rules = landlock.Ruleset(network)
+        for path in (*python, *SYSTEM_FILES):
+            rules.allow(path, landlock.READ)
+        for path in DEVICES:
+            rules.allow(path, landlock.READ | landlock.WRITE_FILE)
+        rules.allow_all_but_devices(folder)
+    except OSError as error:
+        return functools.partial(_refuse, str(error))
+    return rules.enforce
+
+
+def _refuse(reason: str) -> str:
+    raise OSError(reason)
 
 
 def confine(
@@ -255,45 +265,55 @@ def confine(
         separated: Whether this is the first process of new namespaces.
         extra: Further folders that stay readable.
     """
-    layers = Layers()
+    layers = Layers(limits.without)
     tasks = 0 if host.user is not None else _own_tasks()
-    with layers.attempt("namespaces", "network, processes, IPC, mounts"):
+    search = (linux.CAP_DAC_READ_SEARCH,) if host.needs_search else ()
+
+    def apart() -> str:
         if not separated:
             raise OSError(host.namespaces_detail)
         _furnish(folder, limits.disk, *_identity(host))
-    with layers.attempt("resource limits", "") as say:
-        say(_bound_resources(limits, tasks))
-    rules, refused = None, ""
-    try:
-        rules = _file_rules((*extra, *python_folders(site)), folder, separated)
-    except OSError as error:
-        refused = str(error)
-    with layers.attempt("own user", host.user_detail):
+        return "network, processes, IPC, mounts"
+
+    def own_user() -> str:
         if host.user is None:
             raise OSError(host.user_detail)
-        linux.become(host.user, (linux.CAP_DAC_READ_SEARCH,) if host.needs_search else ())
-    with layers.attempt("dies with its keeper", "parent death signal"):
-        linux.die_with_parent()
-    with layers.attempt("no new privileges", ""):
-        linux.no_new_privileges()
-    with layers.attempt("Landlock", "") as say:
-        if rules is None:
-            raise OSError(refused)
-        say(rules.enforce())
-    with layers.attempt("system call filter", "") as say:
-        say(seccomp.restrict(LOOPBACK_FAMILIES if separated else ()))
-    with layers.attempt("no capabilities", "") as say:
-        confined = all(layer.active for layer in layers.found[-2:])
-        search = host.needs_search and confined
-        linux.set_capabilities((linux.CAP_DAC_READ_SEARCH,) if search else ())
-        if search:
-            say("but one: to read Python where its folder is private; Landlock bounds it")
+        linux.become(host.user, search)
+        return host.user_detail
+
+    def capabilities() -> str:
+        linux.set_capabilities(search if bounded else ())
+        if not search:
+            return "none"
+        return "one, to read Python in a private folder" if bounded else "none: Python is closed"
+
+    layers.put_on("namespaces", apart)
+    layers.put_on("resource limits", lambda: _bound_resources(limits, tasks))
+    enforce_rules = _file_rules((*extra, *python_folders(site)), folder, network=separated)
+    layers.put_on("own user", own_user)
+    layers.put_on("death with parent", linux.die_with_parent)
+    layers.put_on("no new privileges", linux.no_new_privileges)
+    bounded = layers.put_on("Landlock", enforce_rules)
+    families = LOOPBACK_FAMILIES if separated else ()
+    bounded &= layers.put_on("system call filter", lambda: seccomp.restrict(families))
+    layers.put_on("no capabilities", capabilities)
     return layers.found
+
+
+def move_in(folder: str, folders: dict[str, str]) -> None:
+    """Work in the temporary directory, with an environment that names nothing else but `folders`."""
+    os.chdir(folder)
+    os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), folder))
+    os.environ.update(USER="student", LOGNAME="student", MPLBACKEND="Agg", **folders)
 
 
 def protect_grader() -> Layer:
     """Keep others of the same user from reading or tracing this process."""
-    layers = Layers()
-    with layers.attempt("private grader", "its memory and environment are closed to its user"):
+
+    def private() -> str:
         linux.set_dumpable(False)
+        return "its memory and environment are closed to its user"
+
+    layers = Layers()
+    layers.put_on("private grader", private)
     return layers.found[0]

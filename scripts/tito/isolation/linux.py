@@ -46,9 +46,10 @@ def syscall(number: int, *arguments: Any) -> int:
     return _need().syscall(ctypes.c_long(number), *words)
 
 
-def die_with_parent() -> None:
+def die_with_parent() -> str:
     """Be killed when the parent ends."""
     checked(prctl(1, 9), "PR_SET_PDEATHSIG")
+    return "SIGKILL"
 
 
 def set_dumpable(allowed: bool) -> None:
@@ -61,9 +62,10 @@ def adopt_orphans() -> None:
     checked(prctl(36, 1), "PR_SET_CHILD_SUBREAPER")
 
 
-def no_new_privileges() -> None:
+def no_new_privileges() -> str:
     """No program can give more rights than this process has."""
     checked(prctl(38, 1), "PR_SET_NO_NEW_PRIVS")
+    return "for good"
 
 
 def set_capabilities(kept: tuple[int, ...] = ()) -> None:

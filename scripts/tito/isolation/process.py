@@ -185,7 +185,7 @@ class ForkServer:
 class ForkedWorker:
     """A worker that a fork server made, and its keeper, who ends it when we say so or die."""
 
-    def __init__(self, forks: ForkServer, limits: Limits):
+    def __init__(self, forks: ForkServer, limits: Limits, folders: dict[str, str]):
         self.folder = tempfile.mkdtemp(prefix="tito-worker-")
         self.connection, far = socket.socketpair()
         self._status, status = socket.socketpair()
@@ -193,7 +193,7 @@ class ForkedWorker:
         self.output = Output(readable)
         self._said: dict[str, Any] = {}
         self._rest = b""
-        job = {"folder": self.folder, "limits": asdict(limits)}
+        job = {"folder": self.folder, "limits": asdict(limits), "folders": folders}
         with contextlib.suppress(OSError):  # a fork server that is gone shows at the first use
             forks.fork([far.fileno(), writable, status.fileno()], job)
         far.close()
@@ -275,13 +275,13 @@ class Pipes:
 class SpawnedWorker:
     """A worker in an interpreter of its own: slower to start, and only its group can be ended."""
 
-    def __init__(self, limits: Limits, pipes: bool):
+    def __init__(self, limits: Limits, folders: dict[str, str], pipes: bool):
         self.folder = tempfile.mkdtemp(prefix="tito-worker-")
-        job = json.dumps({"folder": self.folder, "limits": asdict(limits)})
+        job = {"folder": self.folder, "limits": asdict(limits), "folders": folders}
         readable, writable = os.pipe()
         near, far = (None, None) if pipes else socket.socketpair()
         self._popen = subprocess.Popen(
-            [*command("spawned"), job],
+            [*command("spawned"), json.dumps(job)],
             stdin=far or subprocess.PIPE,
             stdout=far or subprocess.PIPE,
             stderr=writable,

@@ -246,6 +246,11 @@ class ProxyModule(types.ModuleType):
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         return Reference(self.__name__, (name,))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not name.startswith("__") and not isinstance(value, types.ModuleType):
+            raise TypeError(f"cannot replace {self.__name__}.{name} from a test: use a probe")
+        super().__setattr__(name, value)
+
 
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Answers every import of the package with proxies, whether or not the module exists."""

@@ -72,6 +72,8 @@ class Server:
         start: "fork", "spawn", or "spawn-pipes" (as on Windows); None takes the platform's best.
         limits: What a worker may use.
         checkpoint_seconds: The time all tests of one checkpoint may take together.
+        folders: Environment variable -> folder that the worker may read, such as shipped data.
+            Everything below such a folder can be read by the student's code.
 
     The life of a server: `start()` early, then `fresh()` before each checkpoint, `begin_test()`
     and `end_test()` around each test, `close()` at the end. Workers start by themselves when
@@ -85,8 +87,10 @@ class Server:
         start: str | None = None,
         limits: Limits | None = None,
         checkpoint_seconds: float = 120.0,
+        folders: dict[str, str] | None = None,
     ):
         self.limits = limits or Limits()
+        self.folders = dict(folders or {})
         self.files = {name: source.filename for name, source in package.items()}
         self._package = wire.frame()
         sources = {
@@ -166,13 +170,18 @@ class Server:
             self._wake.notify()
 
     def end_test(self) -> IsolationError | None:
-        """End the test; returns what made its worker unusable, even if the test caught it."""
+        """End the test; returns `fatal`, or that its time was over when it ended."""
         with self._wake:
             deadline, self._deadline = self._deadline, None
         if deadline is not None:
             self._left -= time.monotonic() - self._began
             if deadline.expired and self._fatal is None:
                 self._fatal = WorkerTimeout(deadline.seconds, deadline.scope)
+        return self._fatal
+
+    @property
+    def fatal(self) -> IsolationError | None:
+        """What made the current test's worker unusable, even if the test caught it."""
         return self._fatal
 
     def take_output(self) -> str:
@@ -213,9 +222,10 @@ class Server:
         self._greeted = False
         if self._mode == "fork":
             assert self._forks is not None
-            self._worker = ForkedWorker(self._forks, self.limits)
+            self._worker = ForkedWorker(self._forks, self.limits, self.folders)
         else:
-            self._worker = SpawnedWorker(self.limits, pipes=self._mode == "spawn-pipes")
+            pipes = self._mode == "spawn-pipes" or os.name == "nt"
+            self._worker = SpawnedWorker(self.limits, self.folders, pipes)
         with self._wake:  # the deadline may have passed meanwhile, with no worker to end
             if self._deadline is not None and self._deadline.expired:
                 self._worker.kill()
@@ -229,8 +239,8 @@ class Server:
         """The current worker, started if there is none; its greeting is read."""
         if self._fatal is not None:
             raise self._fatal
-        if self._closed:
-            raise UseOutsideTest("the student's code was used after the last test")
+        if self._deadline is None:
+            raise UseOutsideTest(f"{label(operation, operands)}: used outside a test")
         if self._worker is None:
             self._new_worker()
         assert self._worker is not None

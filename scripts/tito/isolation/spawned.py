@@ -34,13 +34,12 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     host = limits.examine(site, namespaces=False)
-    folder = job["folder"]
+    folder, folders = job["folder"], job["folders"]
     if host.user is not None:
         os.chown(folder, host.user, host.user)
-    own = (os.path.dirname(os.path.abspath(__file__)),)
-    layers = limits.confine(limits.Limits(**job["limits"]), host, folder, site, False, own)
-    os.chdir(folder)
-    os.environ.update(HOME=folder, TMPDIR=folder, TEMP=folder, TMP=folder, USER="student")
+    extra = (os.path.dirname(os.path.abspath(__file__)), *folders.values())
+    layers = limits.confine(limits.Limits(**job["limits"]), host, folder, site, False, extra)
+    limits.move_in(folder, folders)
     from tito.isolation import worker
 
     read = functools.partial(os.read, wire_in)
