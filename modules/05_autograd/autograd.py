@@ -303,24 +303,23 @@ def input_gradients(node: Node, g: Array) -> list[Array | None]:
     inputs = node.values if "inputs" in op.keeps else node.shapes
     if op.saves:
         settings = {**settings, "saved": node.saved}
+    needs = [parent is not None for parent in node.parents]
     if op.joint_vjp is not None:
-        needs = tuple(parent is not None for parent in node.parents)
-        found = list(op.joint_vjp(needs, g, out, *inputs, **settings))
+        found = op.joint_vjp(needs, g, out, *inputs, **settings)
     else:
-        found = [None] * len(node.parents)
-        rules = op.vjps or find_rules(op)
-        for i, (parent, rule) in enumerate(zip(node.parents, rules, strict=True)):
-            if parent is not None and rule is not None:
-                found[i] = rule(g, out, *inputs, **settings)
-    for i, parent in enumerate(node.parents):
-        piece = found[i]
-        if parent is None or piece is None:
-            found[i] = None
-            continue
-        if piece.shape != node.shapes[i]:
-            piece = unbroadcast(piece, node.shapes[i])
-        found[i] = piece if piece.dtype is node.dtypes[i] else piece.astype(node.dtypes[i])
-    return found
+        rules = zip(op.vjps or find_rules(op), needs, strict=True)
+        found = [
+            rule(g, out, *inputs, **settings) if rule and need else None for rule, need in rules
+        ]
+    pieces = []
+    for piece, need, shape, dtype in zip(found, needs, node.shapes, node.dtypes, strict=True):
+        if piece is None or not need:
+            piece = None
+        else:
+            piece = piece if piece.shape == shape else unbroadcast(piece, shape)
+            piece = piece if piece.dtype is dtype else piece.astype(dtype)
+        pieces.append(piece)
+    return pieces
 
 
 def check_versions(order: list[Node]) -> None:
