@@ -16,13 +16,14 @@ class GitServer:
 
     def __init__(self, repository: Path, token: str, may_push: bool = True):
         self.wanted = "basic " + base64.b64encode(f"x-access-token:{token}".encode()).decode()
-        self.seen: list[str | None] = []
+        self.seen: list[str] = []
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                outer.seen.append(self.headers["Authorization"])
-                if self.headers["Authorization"] != outer.wanted:
+                scheme, _, words = (self.headers["Authorization"] or "").partition(" ")
+                outer.seen.append(f"{scheme.lower()} {words}".strip())
+                if outer.seen[-1] != outer.wanted:
                     return self.answer(401, {"WWW-Authenticate": "Basic"}, b"")
                 if "git-receive-pack" in self.path and not may_push:
                     return self.answer(403, {}, b"Permission to ada/tree denied to github-actions")

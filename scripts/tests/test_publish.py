@@ -119,9 +119,14 @@ def test_only_a_plain_branch_of_its_own_is_accepted(remote, branch):
         send(remote, branch=branch)
 
 
-def test_an_unreachable_remote_is_reported_after_some_attempts(tmp_path):
-    with pytest.raises(PublishError, match="failed 5 times"):
+def test_a_remote_that_is_not_there_is_named_at_once(tmp_path):
+    with pytest.raises(PublishError, match="no repository"):
         send(tmp_path / "nowhere")
+
+
+def test_an_unreachable_remote_is_reported_after_some_attempts():
+    with pytest.raises(PublishError, match="failed 5 times"):
+        send("http://127.0.0.1:9/ada/tree")
 
 
 def test_a_protected_branch_is_explained(remote):

@@ -34,9 +34,8 @@ KEPT = (
 
 # What Git says when trying again is no use, without regard to case.
 NOT_ALLOWED = re.compile(r"(?is)\b403\b|permission to .* denied|write access .* not granted")
-NOT_KNOWN = re.compile(
-    r"(?i)\b401\b|authentication failed|could not read username|prompts dis"
-)
+NOT_KNOWN = re.compile(r"(?i)\b401\b|authentication failed|could not read username|prompts dis")
+NOT_THERE = re.compile(r"(?i)not appear to be a git repository|repository .* not found")
 PROTECTED = re.compile(r"(?i)GH006|GH013|protected branch|rule violations")
 
 
@@ -162,6 +161,8 @@ class _Git:
                 "write`, and the organisation must allow it (Settings > Actions > General > "
                 "Workflow permissions)"
             )
+        if NOT_THERE.search(story):
+            return PublishError("there is no repository at the remote's address")
         if NOT_KNOWN.search(story):
             return PublishError(
                 "the remote does not know who is pushing; set GITHUB_TOKEN, or publish from a "
