@@ -76,9 +76,11 @@ class Primitive:
             inputs = tuple(inputs[0])
         if len(placed) > len(self.settings):
             raise TypeError(f"{self.name} does not take {placed[-1]!r:.40}")
-        settings = dict(zip(self.settings, placed, strict=False))
-        for name, value in named.items():
-            settings[SYNONYMS.get(name, name)] = value
+        settings = {SYNONYMS.get(name, name): value for name, value in named.items()}
+        for name, value in zip(self.settings, placed, strict=False):
+            if name in settings:
+                raise TypeError(f"{self.name} got {name} twice")
+            settings[name] = value
         return inputs, settings
 
     def __repr__(self) -> str:
@@ -226,8 +228,10 @@ def settle(op: Primitive, out: Any, arrays: list[Any], params: dict[str, Any]) -
     out = np.asarray(out)
     if out.dtype == object:
         raise TypeError(f"the rule of {op.name} must return an array of numbers, got {out!r:.60}")
-    wide = "dtype" in params or any(getattr(a, "dtype", FLOAT32) == FLOAT64 for a in arrays)
-    return out if wide or out.dtype != FLOAT64 else out.astype(FLOAT32)
+    if out.dtype != FLOAT64 or "dtype" in params:
+        return out
+    wide = any(getattr(a, "dtype", FLOAT32) == FLOAT64 for a in arrays)
+    return out if wide else out.astype(FLOAT32)
 
 
 def share_version(result: ArrayBox, source: ArrayBox) -> None:
@@ -263,23 +267,34 @@ def record(
     Runs once for each operation of a training step: written for speed.
     """
     parents, shapes, dtypes, versions = [], [], [], []
-    keep_inputs, keep_output = "inputs" in op.keeps, "output" in op.keeps
-    for x, array in zip(inputs, arrays, strict=True):
-        parent = dtype = None
+    keeps = op.keeps
+    keep_inputs = "inputs" in keeps
+    for x, array in zip(inputs, arrays):  # noqa: B905 (strict= takes time)
         if isinstance(x, ArrayBox):
-            dtype = array.dtype
-            if x.requires_grad:
-                parent = x._node or x
+            parents.append((x._node or x) if x.requires_grad else None)
+            shapes.append(array.shape)
+            dtypes.append(array.dtype)
             if keep_inputs:
-                versions.append((x._version, x._version[0]))
-        parents.append(parent)
-        dtypes.append(dtype)
-        shapes.append(np.shape(array) if dtype is None else array.shape)
-    if keep_output:
-        versions.append((result._version, result._version[0]))
+                cell = x._version
+                versions.append((cell, cell[0]))
+        else:
+            parents.append(None)
+            shapes.append(getattr(array, "shape", ()))
+            dtypes.append(None)
     node = new_object(Node)
-    node.op, node.params, node.saved, node.versions = op, params, saved, versions
-    node.parents, node.shapes, node.dtypes = parents, shapes, dtypes
+    if "output" in keeps:
+        cell = result._version
+        versions.append((cell, cell[0]))
+        node.out = result._data
+    else:
+        node.out = None
     node.values = tuple(arrays) if keep_inputs else None
-    node.out = result._data if keep_output else None
-    result._node, result.requires_grad = node, True
+    node.op = op
+    node.params = params
+    node.saved = saved
+    node.parents = parents
+    node.shapes = shapes
+    node.dtypes = dtypes
+    node.versions = versions
+    result._node = node
+    result.requires_grad = True
