@@ -19,7 +19,6 @@ from tito.report import load_report
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOW = ROOT / ".github" / "workflows" / "grade.yml"
 TOKEN = "ghs_the_token_of_this_run"
-WRONG = ("return x.mean(", "return 2 * x.mean(")
 
 
 class Classroom:
@@ -33,7 +32,7 @@ class Classroom:
         self.git("init", "--quiet", "--bare", "--initial-branch=main", str(self.bare))
         self.work.mkdir()
         self.git("init", "--quiet", "--initial-branch=main", str(self.work))
-        ignore = shutil.ignore_patterns("__pycache__", "tests", "bench")
+        ignore = shutil.ignore_patterns("__pycache__", "tests", "bench", "checkpoint_*")
         for name in (".github", "checkpoints", "scripts"):
             shutil.copytree(ROOT / name, self.work / name, ignore=ignore)
         (self.work / "tinytorch" / "core").mkdir(parents=True)
@@ -47,9 +46,11 @@ class Classroom:
         return subprocess.check_output(["git", *place, *who, *arguments], text=True).strip()
 
     def add(self, *modules: str) -> None:
-        """Take modules from the course."""
+        """Take modules and their checkpoints from the course."""
         for name in modules:
             shutil.copytree(ROOT / "modules" / name, self.work / "modules" / name)
+            (checkpoint,) = (ROOT / "checkpoints").glob(f"checkpoint_{name[:2]}_*.py")
+            shutil.copy2(checkpoint, self.work / "checkpoints")
 
     def source(self, module: str) -> Path:
         return self.work / "modules" / module / f"{module[3:]}.py"
@@ -266,7 +267,7 @@ def test_hostile_code_cannot_speak_for_the_run(classroom):
     if os.geteuid() == 0:  # the worker is an unprivileged user then: the path must not stop it
         for folder in (temp, *temp.parents):
             if folder.is_relative_to(classroom.folder):
-                folder.mkdir(exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 folder.chmod(0o777)
     source = classroom.source("01_tensor")
     with source.open("a", encoding="utf-8") as stream:
