@@ -204,8 +204,9 @@ class ArrayBox:
 
     def __repr__(self) -> str:
         values = np.array2string(self._data, separator=", ", prefix="Tensor(")
-        dtype = "" if self.dtype in (FLOAT32, np.int64, np.bool_) else f", dtype={self.dtype}"
-        return f"Tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+        notes = "" if self.size else f", shape={self.shape}"
+        notes += "" if self.dtype in (FLOAT32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        return f"Tensor({values}{notes}{', requires_grad=True' if self.requires_grad else ''})"
 
 
 def sizes(shape: tuple[Any, ...]) -> Shape:

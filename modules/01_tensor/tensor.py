@@ -1,9 +1,11 @@
 # ---
 # jupyter:
 #   jupytext:
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -707,11 +709,20 @@ def randn(*shape: Any, dtype: Any = FLOAT32, requires_grad: bool = False) -> Ten
     ### END SOLUTION
 
 
-# fmt: off
-def zeros(*shape, **kind): return full(sizes(shape), 0, **kind)
-def ones(*shape, **kind): return full(sizes(shape), 1, **kind)
-def eye(n, m=None, dtype=FLOAT32): return Tensor(np.eye(n, m), dtype=dtype)
-# fmt: on
+def zeros(*shape: Any, **kind: Any) -> Tensor:
+    """Make a tensor of zeros: `zeros(2, 3)` or `zeros((2, 3))`."""
+    return full(sizes(shape), 0, **kind)
+
+
+def ones(*shape: Any, **kind: Any) -> Tensor:
+    """Make a tensor of ones."""
+    return full(sizes(shape), 1, **kind)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = FLOAT32) -> Tensor:
+    """Make an (n, m) matrix with ones on its diagonal; square by default."""
+    return Tensor(np.eye(n, m), dtype=dtype)
+
 
 # %%
 manual_seed(7)
