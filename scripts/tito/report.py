@@ -5,7 +5,6 @@ kept as they came, only cut to length: whoever shows one escapes it (`tito.rende
 """
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -372,13 +371,11 @@ def _map_failures(report: Report, change: Any) -> Report:
     return replace(report, checkpoints=tuple(checkpoints))
 
 
-# Characters that JSON allows bare but that could steer a terminal or reorder a line.
-_INVISIBLE = re.compile("[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
-
-
 def _write(report: Report) -> str:
+    """JSON text in which whatever could steer a terminal or reorder a line is an escape."""
     text = json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False, indent=1)
-    return _INVISIBLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"
+    bare = (c for c in set(text) if not c.isprintable() and c != "\n")
+    return text.translate({ord(c): json.dumps(c)[1:-1] for c in bare}) + "\n"
 
 
 def dump_report(report: Report) -> str:

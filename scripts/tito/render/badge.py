@@ -53,7 +53,8 @@ def badge(label: str, message: str, colour: str) -> str:
         f"<title>{name}</title>"
         f'<clipPath id="{shape}"><rect width="{left + right}" height="20" rx="4"/></clipPath>'
         f'<g clip-path="url(#{shape})"><rect width="{left}" height="20" fill="#555"/>'
-        f'<rect x="{left}" width="{right}" height="20" fill="{xml(colour)}"/></g>'
+        f'<rect x="{left}" width="{right}" height="20" fill="{xml(colour)}"/>'
+        f'<rect x="{left}" width="1" height="20" fill="#fff" fill-opacity="0.3"/></g>'
         f'<rect x="0.5" y="0.5" width="{left + right - 1}" height="19" rx="3.5" fill="none"'
         ' stroke="#000" stroke-opacity="0.25"/>'
         f'<g fill="#fff" text-anchor="middle" font-family="{FONT}" font-size="{SIZE}">'

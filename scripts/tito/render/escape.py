@@ -11,7 +11,8 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 # The runner takes a line that begins with `::`, and `##[` anywhere in one, for a command.
 _COMMAND = re.compile(r"^([ ]*)::|##\[", re.MULTILINE)
 _TICKS = re.compile("`+")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$^=:\"'/>])")
+_MARKUP = re.compile(r"([\\`*_\[\]|~$>])")
+_BLOCK = re.compile(r"^([0-9]*)([.)](?= |$)|[#+\-=:])")  # what begins a heading, a list or a rule
 
 
 def visible(text: str) -> str:
@@ -42,9 +43,12 @@ def xml(text: str) -> str:
 
 def markdown(text: str) -> str:
     """Text inside a Markdown paragraph, heading or table cell: no markup, link or mention."""
-    text = _MARKDOWN.sub(r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
-    # Autolinks and mentions are found after escapes are undone, so these are broken up.
-    return text.replace("@", "@&#8288;").replace("www\\.", "www&#8288;\\.").replace("\\:", "&#58;")
+    text = _MARKUP.sub(r"\\\1", one_line(text).replace("&", "&amp;").replace("<", "&lt;"))
+    text = _BLOCK.sub(r"\1\\\2", text)
+    # Links and mentions are found in bare words, whatever the escapes, so these are broken up.
+    for word, joint in (("@", "@&#8288;"), ("://", "&#58;//"), ("www.", "www&#8288;.")):
+        text = text.replace(word, joint)
+    return text
 
 
 def code(text: str) -> str:

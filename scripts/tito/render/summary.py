@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tito.render.choose import begun, failing
 from tito.render.escape import code, fence, markdown
 from tito.render.failure import describe
-from tito.render.words import LOOKS, level_words, next_words, points_words, stage_percent
+from tito.render.words import LOOKS, level_phrase, next_words, points_words, stage_percent
 from tito.report import CheckpointResult, Failure, Report, StageResult
 
 LIMIT = 900_000  # bytes; Actions refuses a summary above 1 MiB
@@ -18,7 +18,7 @@ def _verdict(report: Report) -> str:
     counts = Counter(c.status for c in report.checkpoints)
     parts = ", ".join(f"{counts[s]} {look.word}" for s, look in LOOKS.items() if counts[s])
     score = points_words(report.score.points, report.score.max)
-    title = f"# {score} · level {level_words(report)}"
+    title = f"# {score} · {level_phrase(report)}"
     return f"{title}\n\nOf {len(report.checkpoints)} checkpoints: {parts or 'none'}."
 
 
@@ -38,7 +38,7 @@ def _row(checkpoint: CheckpointResult) -> str:
     """One rung in its stage's table."""
     look = LOOKS[checkpoint.status]
     status = f"{look.mark} {look.word}"
-    if checkpoint.blocked_by:
+    if checkpoint.status == "blocked":
         status += f", first mend {', '.join(checkpoint.blocked_by)}"
     tests = f"{checkpoint.passed} of {len(checkpoint.tests)}" if checkpoint.tests else "–"
     points = f"{checkpoint.points} of {checkpoint.max_points}"

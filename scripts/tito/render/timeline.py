@@ -15,7 +15,7 @@ from tito.render.words import (
     GREEN,
     GREY,
     LOOKS,
-    level_words,
+    level_phrase,
     next_words,
     points_words,
     stage_percent,
@@ -43,9 +43,7 @@ def _header(report: Report) -> str:
     points = points_words(score.points, score.max)
     graded = f"graded {report.generated_at[:10]}{commit}"
     passed = sum(c.status == "passed" for c in report.checkpoints)
-    summary = (
-        f"level {level_words(report)} · {passed} of {len(report.checkpoints)} checkpoints passed"
-    )
+    summary = f"{level_phrase(report)} · {passed} of {len(report.checkpoints)} checkpoints passed"
     return (
         text(EDGE, 40, report.course.name, size=20, bold=True, room=INNER / 2)
         + text(right, 40, points, size=20, bold=True, anchor="end", room=INNER / 2)
@@ -62,7 +60,7 @@ def _card(
     colour = GREEN if stage.complete else BLUE if stage.points else GREY
     share = stage_percent(stage)
     ids = " ".join(rung.id for rung in rungs)
-    count = f"{stage.passed} of {stage.total} passed"
+    count = f"{stage.passed} of {stage.total}"
     return (
         box(x, y, w, CARD_HEIGHT, paint(PANEL, LINE))
         + text(x + 12, y + 20, stage.short, bold=True, room=w - 24)
@@ -95,13 +93,13 @@ def _capabilities(report: Report, y: float) -> tuple[str, float]:
     done = [stage for stage in report.stages if stage.complete]
     lines = "".join(
         text(
-            EDGE + 12,
-            y + 18 + 18 * i,
+            EDGE + 16,
+            y + 19 + 18 * i,
             f"{stage.short}: “{stage.capability}”",
             GREEN,
-            room=INNER - 12,
+            room=INNER - 16,
         )
-        + tick(EDGE + 4, y + 14 + 18 * i, GREEN)
+        + tick(EDGE + 5, y + 15 + 18 * i, GREEN)
         for i, stage in enumerate(done)
     )
     return lines, 18.0 * len(done) + (8 if done else 0)
@@ -150,17 +148,22 @@ def _flag(x: float, y: float, milestone: MilestoneResult, pitch: float) -> str:
     reached = milestone.result is not None and milestone.result.passed
     word = "reached" if reached else "unlocked" if milestone.unlocked else "locked"
     colour = GREEN if reached else BLUE if milestone.unlocked else GREY
-    flag = f"M{x - 8:.1f} {y - 33:.1f}h38l-5 8.5l5 8.5h-38z"
+    flag = f"M{x:.1f} {y - 33:.1f}h38l-5 8.5l5 8.5h-38z"
     cloth = f' fill="{colour}"' if milestone.unlocked else paint(PAPER, GREY, 1.2)
     year_colour = WHITE if milestone.unlocked else GREY
+    room = pitch + 20
+    first, second = milestone.title, word
+    if text_width(first, 10) > pitch + 8 and " " in first:
+        first, _, rest = first.partition(" ")
+        second = f"{rest} · {word}"
     return (
-        f'<path d="M{x - 8:.1f} {y + 6:.1f}V{y - 34:.1f}"{paint(None, colour, 2)}'
+        f'<path d="M{x:.1f} {y:.1f}V{y - 34:.1f}"{paint(None, colour, 2)}'
         ' stroke-linecap="round"/>'
-        f'<circle cx="{x - 8:.1f}" cy="{y + 2:.1f}" r="4"{paint(colour)}/>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5"{paint(colour)}/>'
         f'<path d="{flag}"{cloth} stroke-linejoin="round"/>'
-        + text(x - 4, y - 20.7, str(milestone.year), year_colour, size=10, bold=True, room=34)
-        + text(x, y + 35, milestone.title, GREY, size=10, anchor="middle", room=pitch + 14)
-        + text(x, y + 50, word, colour, size=10, anchor="middle", room=pitch)
+        + text(x + 4, y - 20.7, str(milestone.year), year_colour, size=10, bold=True, room=34)
+        + text(x, y + 35, first, GREY, size=10, anchor="middle", room=room)
+        + text(x, y + 50, second, colour, size=10, anchor="middle", room=room)
     )
 
 
@@ -199,7 +202,7 @@ def _row(report: Report, name: str, rungs: Sequence[CheckpointResult], y: float)
         words = f"{tier.passed} of {tier.total} passed · {points_words(tier.points, tier.max)}"
         at = EDGE + text_width(clip(f"{name} tier", 200, 12, bold=True), 12, bold=True) + 12
         heading += text(at, y + 12, words, GREY, room=300)
-    done = [not isinstance(s, CheckpointResult) or s.status == "passed" for s in stops]
+    done = [s.status == "passed" if isinstance(s, CheckpointResult) else s.unlocked for s in stops]
     line = []
     for i, (left, right) in enumerate(pairwise(places)):
         colour = GREEN if all(done[: i + 2]) else LINE
@@ -221,22 +224,14 @@ def _panel(report: Report, y: float) -> str:
         words = next_words(report)
         return frame + text(EDGE + 16, y + 36, words, GREEN, size=13, bold=True, room=INNER - 32)
     step = report.next
-    place = f"{step.file}:{step.line}" if step.line else step.file
+    place = f"{clip(one_line(step.file), INNER / 2, 11)}{f':{step.line}' if step.line else ''}"
     title = f"Next: {step.checkpoint} {step.name}"
     title_width = text_width(clip(title, 300, 13, bold=True), 13, bold=True)
     return (
         frame
         + text(EDGE + 16, y + 26, title, BLUE, size=13, bold=True, room=300)
         + text(EDGE + 28 + title_width, y + 26, step.why, size=11, room=INNER - 44 - title_width)
-        + text(EDGE + 16, y + 47, f"open {place}", GREY, room=INNER / 2 + 60)
-        + text(
-            WIDTH - EDGE - 16,
-            y + 47,
-            f"then {step.command}",
-            GREY,
-            anchor="end",
-            room=INNER / 2 - 100,
-        )
+        + text(EDGE + 16, y + 47, f"open {place}, then: {step.command}", GREY, room=INNER - 32)
     )
 
 
@@ -262,7 +257,7 @@ def timeline(report: Report) -> str:
     height = round(bottom + 62 + EDGE)
     title = xml(
         f"{one_line(report.course.name)}: {points_words(report.score.points, report.score.max)},"
-        f" level {level_words(report)}"
+        f" {level_phrase(report)}"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}"'

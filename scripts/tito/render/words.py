@@ -36,6 +36,11 @@ def level_words(report: Report) -> str:
     return f"{report.level} of {top}"
 
 
+def level_phrase(report: Report) -> str:
+    """The level in a phrase that stands alone."""
+    return "no level yet" if report.level is None else f"level {level_words(report)}"
+
+
 def points_words(points: int, most: int) -> str:
     """Points against the most there are, as in `12 of 15 points`."""
     return f"{points} of {most} {'point' if most == 1 else 'points'}"
