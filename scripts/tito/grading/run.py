@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ class LadderOutcome:
     runs: dict[str, Run] = field(default_factory=dict)
     isolation: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
+    session_bytes: int | None = None
 
 
 Progress = Callable[[dict[str, str]], None]
@@ -212,6 +213,7 @@ def _collect(
         )
     outcome.isolation = extra.get("isolation", {})
     outcome.machine = extra.get("machine", {})
+    outcome.session_bytes = extra.get("session_bytes")
 
 
 def run_ladder(
@@ -237,15 +239,7 @@ def run_ladder(
         progress: Called with {"rung", "test", "status"} after each test.
         start: How workers start: None for the best at hand, "fork" or "spawn".
     """
-    package = {
-        name: {
-            "text": source.text,
-            "filename": source.filename,
-            "is_package": source.is_package,
-            "problem": source.problem,
-        }
-        for name, source in snapshot.package.items()
-    }
+    package = {name: asdict(part) for name, part in snapshot.package.items()}
     outcome, places = LadderOutcome(), _Places(root, ladder)
     waiting = [rung for rung in rungs if (root / rung.file).is_file()]
     while waiting:

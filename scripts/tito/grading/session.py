@@ -31,6 +31,16 @@ def machine() -> dict[str, str]:
     return {"numpy": np.__version__, "blas": name.strip()}
 
 
+def own_peak() -> int | None:
+    """The most memory this process has held so far, in bytes, where the platform tells."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
 class Grading:
     """The pytest plugin: a fresh worker per checkpoint, a deadline per test, a verdict each."""
 
@@ -105,7 +115,7 @@ class Grading:
         """Add what the isolation offered and what each checkpoint's worker used."""
         self.close_rung()
         json_report["tito"] = {"isolation": self.server.isolation, "memory": self.memory}
-        json_report["tito"]["machine"] = machine()
+        json_report["tito"] |= {"machine": machine(), "session_bytes": own_peak()}
 
     def tell(self, message: dict[str, Any]) -> None:
         """Write one line to the parent."""

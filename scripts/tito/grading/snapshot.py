@@ -5,20 +5,32 @@ from pathlib import Path
 
 from tito.export import Exported, export_one
 from tito.files import FileProblem, read_text
-from tito.isolation import Source
 from tito.ladder import Ladder
+
+
+@dataclass(frozen=True)
+class Part:
+    """One module of the package: its text under the name of the file the student sees.
+
+    A `problem` stands for a text that cannot be used; it is raised when the part is imported.
+    """
+
+    text: str
+    filename: str
+    is_package: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
 class Snapshot:
     """The faces of tinytorch and the exported modules; `problems` are those of the export."""
 
-    package: dict[str, Source]
+    package: dict[str, Part]
     problems: tuple[FileProblem, ...]
     missing: tuple[str, ...]
 
 
-def _faces(root: Path) -> dict[str, Source]:
+def _faces(root: Path) -> dict[str, Part]:
     """The hand-written part of the package: everything but tinytorch/core's generated files."""
     sources = {}
     for path in sorted((root / "tinytorch").rglob("*.py")):
@@ -28,15 +40,15 @@ def _faces(root: Path) -> dict[str, Source]:
             continue
         parts = relative.parent.parts if is_package else relative.with_suffix("").parts
         text = read_text(root, relative.as_posix())
-        sources[".".join(parts)] = Source(text, relative.as_posix(), is_package=is_package)
+        sources[".".join(parts)] = Part(text, relative.as_posix(), is_package=is_package)
     return sources
 
 
-def _source_of(result: Exported) -> Source:
+def _source_of(result: Exported) -> Part:
     """An exported module under the name of the file the student wrote, or its problem."""
     if result.text is None:
-        return Source("", result.rung.source, problem=str(result.problem))
-    return Source(result.text, result.rung.source)
+        return Part("", result.rung.source, problem=str(result.problem))
+    return Part(result.text, result.rung.source)
 
 
 def take(root: Path, ladder: Ladder) -> Snapshot:
