@@ -213,6 +213,8 @@ def from_report(report: Any, files: dict[str, str]) -> StudentError:
     Raises:
         TypeError, ValueError, KeyError: If the report has another shape than agreed.
     """
+    if type(report) is not dict:
+        raise TypeError
     kind = report["kind"]
     if kind == "missing":
         module, nearest = report["module"], _texts(report["nearest"], 5)

@@ -301,7 +301,7 @@ def confine(
 
 
 def move_in(folder: str, folders: dict[str, str]) -> None:
-    """Work in the temporary directory, with an environment that names nothing else but `folders`."""
+    """Work in the temporary directory; the environment names nothing else but `folders`."""
     os.chdir(folder)
     os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), folder))
     os.environ.update(USER="student", LOGNAME="student", MPLBACKEND="Agg", **folders)

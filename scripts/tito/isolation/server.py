@@ -356,14 +356,17 @@ class Server:
         try:
             worker.connection.sendall(out)
             data = wire.receive(worker.connection.recv)
-            if data[:8] != identity:
-                raise wire.WireError("an answer to something that was not asked")
-            report, value = self._reply(data)
-            error = from_report(value, self.files) if report else None
-        except (wire.WireError, TypeError, ValueError, KeyError) as wrong:
+        except wire.WireError as wrong:
             raise self._violated(str(wrong), operation, operands) from None
         except (OSError, EOFError):
             raise self._lost(operation, operands) from None
+        try:
+            if data[:8] != identity:
+                raise wire.WireError("an answer to something that was not asked")
+            failed, value = self._reply(data)
+            error = from_report(value, self.files) if failed else None
+        except Exception as wrong:  # whatever such bytes bring about
+            raise self._violated(repr(wrong), operation, operands) from None
         if error is not None:
             error.call = label(operation, operands)
             raise error

@@ -19,7 +19,7 @@ import numpy as np
 FRAME_LIMIT = 64 << 20  # bytes of one frame
 ITEM_LIMIT = 1_000_000  # values in one frame, packed numbers included
 DEPTH_LIMIT = 32  # lists in lists
-INTEGER_LIMIT = 8192  # bytes of one integer
+INTEGER_LIMIT = 1024  # bytes of one integer; Python writes it out without complaint
 RANK_LIMIT = 32  # axes of one array
 TUPLE_KEY_LIMIT = 10_000  # dict keys that are tuples: their hash can be made to collide
 PACK_FROM = 8  # a list of numbers at least this long is sent as one block
