@@ -253,7 +253,7 @@ def documents() -> list[str]:
     """Markdown files, module sources and workflows: wherever a reader is told a command."""
     names = [path.relative_to(ROOT).as_posix() for path in tracked()]
     modules = re.compile(r"modules/\d\d_\w+/\w+\.py|.*\.md|\.github/workflows/.*")
-    return sorted(n for n in names if modules.fullmatch(n))
+    return sorted(n for n in names if modules.fullmatch(n) and not n.startswith("scripts/tests/"))
 
 
 def actions_of(command: str) -> set[str] | None:
