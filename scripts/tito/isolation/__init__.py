@@ -18,8 +18,6 @@ take them for an error it asked for. `WorkerDied`, `WorkerTimeout` and `Protocol
 worker; `fatal` and `end_test` give them even when the test swallowed them.
 """
 
-from typing import Any
-
 from tito.isolation.errors import (
     Frame,
     IsolationError,
@@ -33,7 +31,7 @@ from tito.isolation.errors import (
     WorkerTimeout,
 )
 from tito.isolation.limits import Limits
-from tito.isolation.proxy import current, install, uninstall
+from tito.isolation.proxy import Probe, current, fetch, install, uninstall
 from tito.isolation.server import Server, Source
 
 __all__ = [
@@ -51,15 +49,11 @@ __all__ = [
     "WorkerDied",
     "WorkerTimeout",
     "current",
+    "fetch",
     "install",
     "probe",
     "uninstall",
 ]
 
 
-def probe(source: str, name: str = "probe") -> Any:
-    """Pristine source to run in the worker beside the student's code; its names are proxies."""
-    server = current()
-    if server is None:
-        raise UseOutsideTest("a probe needs an installed server")
-    return server.probe(source, name)
+probe = Probe

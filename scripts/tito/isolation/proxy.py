@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from tito.isolation import operations, wire
-from tito.isolation.errors import UseOutsideTest
+from tito.isolation.errors import StaleHandle, UseOutsideTest
 
 _get = object.__getattribute__
 PASSED_NAMES = ("__name__", "__version__")
@@ -86,7 +86,10 @@ class Proxy:
 
     def __repr__(self) -> str:
         __tracebackhide__ = True
-        return _session().operate("repr", self)
+        try:
+            return _session().operate("repr", self)
+        except (UseOutsideTest, StaleHandle):
+            return f"<{describe(self)}>"
 
     def __str__(self) -> str:
         __tracebackhide__ = True
@@ -163,15 +166,21 @@ class Handle(Proxy):
 
 
 class Reference(Proxy):
-    """A name of the student's package or of a probe, looked up by the worker at each use."""
+    """A name of the student's package or of a probe, looked up by the worker at each use.
 
-    __slots__ = ("_tito_module", "_tito_names", "_tito_probe")
+    Args:
+        module: The module's name, or the probe's.
+        names: The attribute in it; none for the module itself.
+        source: The source of the probe, None for a module.
+    """
 
-    def __init__(self, module: str, names: tuple[str, ...], probe: Any = None):
+    __slots__ = ("_tito_module", "_tito_names", "_tito_source")
+
+    def __init__(self, module: str, names: tuple[str, ...], source: str | None = None):
         put = object.__setattr__
         put(self, "_tito_module", module)
         put(self, "_tito_names", names)
-        put(self, "_tito_probe", probe)
+        put(self, "_tito_source", source)
 
     def __getattr__(self, name: str) -> Any:
         __tracebackhide__ = True
@@ -179,11 +188,6 @@ class Reference(Proxy):
         if name.startswith(("_", "pytest")) and name not in PASSED_NAMES:
             raise AttributeError(name)
         return super().__getattr__(name)
-
-    def __repr__(self) -> str:
-        if current() is None:
-            return f"<{describe(self)}>"
-        return super().__repr__()
 
 
 def describe(proxy: Any) -> str:
@@ -228,7 +232,9 @@ def encode_proxy(session: Any, value: Any, out: bytearray) -> None:
         session.check(_get(value, "_tito_generation"), value)
         wire.encode_handle(_get(value, "_tito_number"), "", out)
     elif kind is Reference:
-        module = _get(value, "_tito_module")
+        module, source = _get(value, "_tito_module"), _get(value, "_tito_source")
+        if source is not None:
+            module = session.define(source, module)
         wire.encode_reference(module, _get(value, "_tito_names"), out)
     elif kind is ProxyModule:
         wire.encode_reference(value.__name__, (), out)
@@ -298,6 +304,23 @@ def uninstall() -> None:
 def current() -> Any:
     """The server that proxies use, or None."""
     return _installed[-1][0] if _installed else None
+
+
+def fetch(value: Any) -> Any:
+    """The plain value that an imported name stands for; whatever else is given comes back."""
+    return _session().operate("fetch", value) if type(value) is Reference else value
+
+
+class Probe:
+    """Pristine source that runs beside the student's code, in each worker that it is used in."""
+
+    def __init__(self, source: str, name: str = "probe"):
+        self._source, self._name = source, name
+
+    def __getattr__(self, name: str) -> Reference:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return Reference(self._name, (name,), self._source)
 
 
 def _session() -> Any:

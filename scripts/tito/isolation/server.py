@@ -28,7 +28,7 @@ from tito.isolation.process import (
     peak_memory,
     signal_name,
 )
-from tito.isolation.proxy import Handle, Reference, describe, encode_proxy, label
+from tito.isolation.proxy import Handle, describe, encode_proxy, label
 
 
 @dataclass(frozen=True)
@@ -321,14 +321,9 @@ class Server:
         """Write what is not a plain value."""
         encode_proxy(self, value, out)
 
-    def probe(self, source: str, name: str = "probe") -> "Probe":
-        """Pristine source to run beside the student's code; run when it is first used."""
-        return Probe(self, source, name)
-
     def define(self, source: str, name: str) -> str:
-        """Make sure the current worker has run a probe; returns the name it goes by."""
-        key = self._probes.setdefault((source, name), f"<probe {len(self._probes)}>")
-        self._ready("probe", (key,))
+        """Make sure the current worker has run a probe; returns the name it goes by there."""
+        key = self._probes.setdefault((source, name), f"<{name} {len(self._probes)}>")
         if key not in self._defined:
             self.operate("probe", key, name, source)
             self._defined.add(key)
@@ -390,15 +385,3 @@ class Server:
         self._worker.kill()
         self._fatal = ProtocolError(detail, label(operation, operands))
         return self._fatal
-
-
-class Probe:
-    """A probe's names, as references that any worker can look up."""
-
-    def __init__(self, server: Server, source: str, name: str):
-        self._server, self._source, self._name = server, source, name
-
-    def __getattr__(self, name: str) -> Reference:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return Reference(self._server.define(self._source, self._name), (name,))

@@ -107,7 +107,10 @@ class Room:
     def look_up(self, module: str, names: tuple[str, ...]) -> Any:
         """What a reference names: in a module of the package, or in a probe."""
         if module in self.probes:
-            return self.probes[module][names[0]]
+            probe = self.probes[module]
+            if names[0] not in probe:
+                raise Missing(module, names[0], difflib.get_close_matches(names[0], probe, 3))
+            return probe[names[0]]
         value: Any = self.module(module)
         for name in names:
             try:
