@@ -8,17 +8,14 @@ from typing import Self
 
 from tito.cli.console import console, quote, say, say_json
 from tito.ladder import Checkpoint, Ladder, load_ladder
-from tito.render.failure import failure_text
-from tito.report import CheckpointResult, Failure, Report, dump_report, load_report, save_report
+from tito.render.failure import describe
+from tito.render.words import LOOKS
+from tito.report import CheckpointResult, Report, dump_report, load_report, save_report
 
+STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 MARKS = {
-    "passed": ("[green]✓[/]", "passed"),
-    "partial": ("[yellow]◐[/]", "partial"),
-    "failed": ("[red]✗[/]", "failed"),
-    "error": ("[red]![/]", "error"),
-    "timeout": ("[red]⧖[/]", "timeout"),
-    "blocked": ("[yellow]⊘[/]", "blocked"),
-    "not_started": ("[dim]·[/]", "not started"),
+    status: (f"[{STYLES.get(status, 'red')}]{look.mark}[/]", look.word)
+    for status, look in LOOKS.items()
 }
 
 
@@ -113,27 +110,6 @@ def verdict_line(report: Report) -> str:
     )
 
 
-def failure_block(failure: Failure) -> str:
-    """A failure as text, every part that came from a student's code still to be quoted."""
-    place = ""
-    if failure.file:
-        where = f"{failure.file}:{failure.line}" if failure.line else failure.file
-        step = f" (step {failure.step})" if failure.step else ""
-        place = f"{where}{step}, then: {failure.command}"
-    return failure_text(
-        failure.headline,
-        [
-            ("asked", failure.asked),
-            ("expected", failure.expected),
-            ("got", failure.got),
-            ("differs", failure.detail),
-            ("hint", failure.hint),
-            ("look at", place),
-            ("printed", failure.output),
-        ],
-    )
-
-
 def show_checkpoint(result: CheckpointResult, *, verbose: bool) -> None:
     """Print one checkpoint: its line, what blocks it, and its first failure or all."""
     mark, word = MARKS[result.status]
@@ -147,7 +123,7 @@ def show_checkpoint(result: CheckpointResult, *, verbose: bool) -> None:
     failures = [test.failure for test in result.tests if test.failure]
     for failure in failures if verbose else failures[:1]:
         say()
-        say(quote(failure_block(failure)))
+        say(quote(describe(failure)))
     hidden = len(failures) - 1
     if hidden > 0 and not verbose:
         plural = "s" if hidden > 1 else ""

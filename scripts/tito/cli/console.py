@@ -7,6 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from tito.render.escape import plain
+
 _console: Console | None = None
 
 
@@ -24,11 +26,8 @@ def say(text: str = "", *, style: str | None = None) -> None:
 
 
 def quote(text: str) -> str:
-    """Make text from a student's code safe to print: no markup, no control characters."""
-    safe = "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )
-    return escape(safe)
+    """Make text from a student's code safe to print: no markup, control or workflow command."""
+    return escape(plain(text))
 
 
 def say_json(value: Any) -> None:

@@ -1,11 +1,12 @@
 """Error annotations on the student's own lines, as workflow commands of GitHub Actions."""
 
+from dataclasses import replace
 from itertools import zip_longest
 
 from tito.render.choose import begun, failing
 from tito.render.escape import command_message, command_property
 from tito.render.failure import describe
-from tito.report import Report
+from tito.report import Failure, Report
 
 MOST = 10  # what Actions shows of one step
 
@@ -14,6 +15,11 @@ def annotation(title: str, message: str, file: str | None, line: int | None) -> 
     """One `::error` command on one line, whatever its texts hold."""
     place = f"file={command_property(file)},line={line or 1}," if file else ""
     return f"::error {place}title={command_property(title)}::{command_message(message)}"
+
+
+def _message(failure: Failure) -> str:
+    """The block of a failure without the lines that only a full page has room for."""
+    return describe(replace(failure, output="", traceback=()))
 
 
 def annotations(report: Report) -> list[str]:
@@ -28,7 +34,7 @@ def annotations(report: Report) -> list[str]:
     for checkpoint in begun(report):
         name = f"{checkpoint.id} {checkpoint.name}"
         shown = [
-            annotation(f"{name}: {test.name}", describe(failure), failure.file, failure.line)
+            annotation(f"{name}: {test.name}", _message(failure), failure.file, failure.line)
             for test, failure in failing(checkpoint)
             if test.status != "not_started"
         ]

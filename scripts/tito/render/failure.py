@@ -40,7 +40,11 @@ def place_text(file: str | None, line: int | None, step: int | None, command: st
 
 
 def describe(failure: "Failure") -> str:
-    """The block of a failure in a report; whoever shows it escapes it."""
+    """The block of a failure in a report; whoever shows it escapes it.
+
+    A traceback of one line adds nothing to the place, so it is left out.
+    """
+    frames = [f"{frame.file}:{frame.line} in {frame.function}" for frame in failure.traceback]
     parts = [
         ("asked", failure.asked),
         ("expected", failure.expected),
@@ -48,5 +52,7 @@ def describe(failure: "Failure") -> str:
         ("differs", failure.detail),
         ("hint", failure.hint),
         ("look at", place_text(failure.file, failure.line, failure.step, failure.command)),
+        ("through", "\n".join(frames) if len(frames) > 1 else ""),
+        ("printed", failure.output.rstrip()),
     ]
     return failure_text(failure.headline, parts)

@@ -7,7 +7,7 @@ from tito.render.choose import begun, failing
 from tito.render.escape import code, fence, markdown
 from tito.render.failure import describe
 from tito.render.words import LOOKS, level_phrase, next_words, points_words, stage_percent
-from tito.report import CheckpointResult, Failure, Report, StageResult
+from tito.report import CheckpointResult, Report, StageResult
 
 LIMIT = 900_000  # bytes; Actions refuses a summary above 1 MiB
 PATHS_SHOWN = 20
@@ -57,17 +57,6 @@ def _stage(stage: StageResult, rungs: list[CheckpointResult]) -> str:
     return "\n".join([*lines, *(_row(rung) for rung in rungs)])
 
 
-def _details(failure: Failure) -> str:
-    """The whole of a failure, the way through the student's code and what it printed included."""
-    text = describe(failure)
-    if failure.traceback:
-        frames = (f"  {f.file}:{f.line} in {f.function}" for f in failure.traceback)
-        text += "\n\ntraceback, innermost last\n" + "\n".join(frames)
-    if failure.output.strip():
-        text += "\n\nprinted by the code under test\n" + failure.output.rstrip()
-    return fence(text)
-
-
 def _failures(checkpoint: CheckpointResult) -> str:
     """The first failure of a checkpoint in full, the others by name."""
     tests = f"{checkpoint.passed} of {len(checkpoint.tests)} tests pass"
@@ -80,7 +69,12 @@ def _failures(checkpoint: CheckpointResult) -> str:
     first, *others = failing(checkpoint) or [None]
     if first is not None:
         test, failure = first
-        lines += [f"{code(test.name)}, {test.status.replace('_', ' ')}:", "", _details(failure), ""]
+        lines += [
+            f"{code(test.name)}, {test.status.replace('_', ' ')}:",
+            "",
+            fence(describe(failure)),
+            "",
+        ]
     if others:
         names = ", ".join(code(test.name) for test, _ in others[:PATHS_SHOWN])
         more = f" and {len(others) - PATHS_SHOWN} more" if len(others) > PATHS_SHOWN else ""

@@ -22,9 +22,9 @@ LOOKS = {
     "partial": Look("partial", "◐", BLUE),
     "failed": Look("failed", "✗", RED),
     "not_started": Look("not started", "○", GREY),
-    "blocked": Look("blocked", "◇", AMBER),
-    "error": Look("error", "✗", RED),
-    "timeout": Look("timed out", "✗", RED),
+    "blocked": Look("blocked", "⊘", AMBER),
+    "error": Look("error", "!", RED),
+    "timeout": Look("timed out", "!", RED),
 }
 
 
