@@ -129,6 +129,7 @@ class ArrayBox:
     nbytes = property(lambda self: self._data.nbytes, doc="Bytes of all elements.")
     strides = property(lambda self: self._data.strides, doc="Bytes per step along each axis.")
     is_leaf = property(lambda self: self._node is None, doc="Whether no operation made it.")
+    version = property(lambda self: self._version[0], doc="How often its memory was written to.")
 
     def numpy(self) -> np.ndarray:
         """Return the array, sharing its memory."""
@@ -237,8 +238,8 @@ def settle(op: Primitive, out: Any, arrays: list[Any], params: dict[str, Any]) -
 
 def share_version(result: ArrayBox, source: ArrayBox) -> None:
     """Give a view the version cell of its source; a copy keeps its own."""
-    base, array = result._data.base, source._data
-    if base is not None and (base is array or base is array.base):
+    out, array = result._data, source._data
+    if out is array or out.base is array or (out.base is not None and out.base is array.base):
         result._version = source._version
 
 
