@@ -50,8 +50,8 @@ def test_classroom_output_is_one_line():
 
 def test_classroom_notices_are_those_it_looks_for():
     assert github_classroom.notices(sample("partway")) == [
-        "::notice title=Autograding complete::Points 30/100",
-        '::notice title=Autograding report::{"totalPoints":30,"maxPoints":100}',
+        "::notice title=Autograding complete::Points 31/100",
+        '::notice title=Autograding report::{"totalPoints":31,"maxPoints":100}',
     ]
 
 

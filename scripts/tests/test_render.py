@@ -225,7 +225,7 @@ def test_endpoint_is_what_shields_asks_for():
 def test_what_the_badges_say():
     said = {name: (b.label, b.message) for name, b in badges_of(sample("partway")).items()}
     assert said["level"] == ("level", "4 of 20")
-    assert said["score"] == ("score", "30 of 100")
+    assert said["score"] == ("score", "31 of 100")
     assert said["checkpoint"] == ("checkpoint", "05 differentiation · 8 of 12")
     assert said["stage-foundation"] == ("Foundation", "100% · 3 of 3")
     assert badges_of(sample("empty"))["level"].message == "none yet"
@@ -313,7 +313,7 @@ def test_summary_holds_no_markup_but_its_own(name):
 def test_summary_says_what_an_instructor_needs():
     text = summary(sample("partway"))
     first, *_ = text.splitlines()
-    assert first == "# 30 of 100 points · level 4 of 20"
+    assert first == "# 31 of 100 points · level 4 of 20"
     for stage in sample("partway").stages:
         assert f"### {stage.name}: " in text
     assert "Complete: “I can build mathematical operations and ML primitives”" in text

@@ -11,13 +11,14 @@ from reports import scored
 from tito.grading.score import (
     NOT_IN_TREE,
     Run,
+    award,
     own_status,
     score_ladder,
     split_points,
     status_of,
 )
 from tito.ladder import Checkpoint
-from tito.report import STATUSES, Outcome
+from tito.report import STATUSES, TEST_STATUSES, Outcome
 
 RUNG = Checkpoint("05", "autograd", "differentiation", "Can I?", "Training", 8)
 
@@ -43,6 +44,19 @@ def test_points_are_split_by_largest_remainder(total, count):
 
 def test_no_tests_have_no_points():
     assert split_points(5, 0) == ()
+    assert award(RUNG, ()) == ()
+
+
+@given(st.lists(st.sampled_from(TEST_STATUSES), min_size=1, max_size=40), st.integers(0, 30))
+def test_k_of_n_tests_are_worth_their_share_whichever_they_are(statuses, points):
+    """A largest-remainder split whose ties never make a failed test worthless."""
+    tests = award(replace(RUNG, points=points), outcomes_of(" ".join(statuses)))
+    count, passed = len(tests), statuses.count("passed")
+    assert sum(test.max_points for test in tests) == points
+    assert sum(test.points for test in tests) == points * passed // count
+    assert all(test.max_points in (points // count, -(-points // count)) for test in tests)
+    if points and passed < count:
+        assert any(test.max_points for test in tests if test.status != "passed")
 
 
 @pytest.mark.parametrize(

@@ -52,24 +52,32 @@ class Standing:
 def split_points(total: int, count: int) -> tuple[int, ...]:
     """Split whole points over tests by the largest-remainder method.
 
-    Every test's quota is total / count, so all remainders tie; the points left over go to tests
-    spaced evenly, the last one included. So the first k tests are worth floor(k * total / count).
+    Every quota is total / count, so all remainders tie; the points left over go to tests spaced
+    evenly: the first k tests get floor(k * total / count) together.
     """
     edges = [i * total // count for i in range(count + 1)] if count else []
     return tuple(after - before for before, after in pairwise(edges))
 
 
 def award(rung: Checkpoint, tests: Sequence[Outcome]) -> tuple[Outcome, ...]:
-    """Give each test its points; one that may pass on a stub (`free`) is worth none."""
+    """Give each test its points; one that may pass on a stub (`free`) is worth none.
+
+    A checkpoint has more tests than points, so some tests of an even split are worth nothing.
+    Which ones is a tie, and it is broken so that k of n tests passed are always worth
+    floor(k * points / n), whichever they are: the full points need every test, and mending any
+    one never costs any.
+    """
     scoring = [i for i, test in enumerate(tests) if test.name not in rung.free]
     scoring = scoring or list(range(len(tests)))
-    worth = dict(zip(scoring, split_points(rung.points, len(scoring)), strict=True))
-    awarded = []
-    for i, test in enumerate(tests):
-        most = worth.get(i, 0)
-        points = most if test.status == "passed" else 0
-        awarded.append(replace(test, max_points=most, points=points))
-    return tuple(awarded)
+    passed = [i for i in scoring if tests[i].status == "passed"]
+    others = [i for i in scoring if tests[i].status != "passed"]
+    earned = rung.points * len(passed) // max(1, len(scoring))
+    worth = dict(zip(passed, split_points(earned, len(passed)), strict=True))
+    worth |= zip(others, split_points(rung.points - earned, len(others)), strict=True)
+    return tuple(
+        replace(test, max_points=worth.get(i, 0), points=worth.get(i, 0) if i in passed else 0)
+        for i, test in enumerate(tests)
+    )
 
 
 def own_status(statuses: Sequence[str], trouble: str | None = None) -> str:
