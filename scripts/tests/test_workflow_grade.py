@@ -33,12 +33,10 @@ class Classroom:
         self.work.mkdir()
         self.git("init", "--quiet", "--initial-branch=main", str(self.work))
         ignore = shutil.ignore_patterns("__pycache__", "tests", "bench", "checkpoint_*")
-        for name in (".github", "checkpoints", "scripts"):
+        for name in (".github", "checkpoints", "scripts", "tinytorch"):
             shutil.copytree(ROOT / name, self.work / name, ignore=ignore)
-        (self.work / "tinytorch" / "core").mkdir(parents=True)
-        for name in ("pyproject.toml", ".gitignore", "tinytorch/__init__.py"):
+        for name in ("pyproject.toml", ".gitignore"):
             shutil.copy2(ROOT / name, self.work / name)
-        shutil.copy2(ROOT / "tinytorch/core/__init__.py", self.work / "tinytorch/core")
 
     def git(self, *arguments: str, at: Path | None = None) -> str:
         who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
