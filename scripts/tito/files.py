@@ -1,7 +1,6 @@
 """Read what a student pushed as plain data, and write results so that a kill loses nothing."""
 
 import os
-import secrets
 import stat
 from pathlib import Path
 
@@ -93,7 +92,7 @@ def write_atomic(path: Path, data: bytes | str) -> bool:
     except OSError:
         pass  # unreadable: the replacement below settles it, or says why not
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
