@@ -31,7 +31,7 @@ from tito.report import (
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text(encoding="utf-8")))
 SAMPLES = sorted(path.parent.name for path in HERE.glob("*/sample.json"))
-SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], max_examples=50)
 
 
 def sample(name: str = "partway") -> dict:

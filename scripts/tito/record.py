@@ -9,15 +9,15 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import cache
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar, dataclass_transform
 
 LARGEST = 2**53 - 1  # the largest whole number that every JSON reader keeps exactly
 SHOWN = 60  # characters of a wrong value that an error quotes
 CUT = "…"
+T = TypeVar("T")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -43,6 +43,14 @@ def cut(text: str, limit: int) -> str:
     return _SURROGATES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+def nearest(value: Any, words: Iterable[str]) -> str | None:
+    """The known word most like a wrong one."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(value, list(words), n=1) if isinstance(value, str) else []
+    return near[0] if near else None
+
+
 class Kind:
     """What a field may hold: `read` takes JSON, `make` Python, both give the field's value."""
 
@@ -63,7 +71,6 @@ class Kind:
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
 class Flag(Kind):
     """True or false."""
 
@@ -76,11 +83,11 @@ class Flag(Kind):
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True)
 class Text(Kind):
     """Free text of at most `most` characters. Made in Python, it is cut; read, it must fit."""
 
-    most: int
+    def __init__(self, most: int):
+        self.most = most
 
     def read(self, value: Any, path: str) -> str:
         if not isinstance(value, str):
@@ -97,12 +104,11 @@ class Text(Kind):
         return {"type": "string", "maxLength": self.most}
 
 
-@dataclass(frozen=True)
 class Match(Kind):
     """Text of one exact form, given as a regular expression and in words."""
 
-    pattern: str
-    words: str
+    def __init__(self, pattern: str, words: str):
+        self.pattern, self.words = pattern, words
 
     def read(self, value: Any, path: str) -> str:
         if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
@@ -115,16 +121,16 @@ class Match(Kind):
         return {"type": "string", "pattern": pattern, "description": self.words}
 
 
-@dataclass(frozen=True)
 class Choice(Kind):
     """One word of a closed list."""
 
-    words: tuple[str, ...]
+    def __init__(self, words: tuple[str, ...]):
+        self.words = words
 
     def read(self, value: Any, path: str) -> str:
         if not isinstance(value, str) or value not in self.words:
-            near = get_close_matches(value, self.words, n=1) if isinstance(value, str) else []
-            mend = f"did you mean {near[0]!r}?" if near else f"use one of {', '.join(self.words)}"
+            near = nearest(value, self.words)
+            mend = f"did you mean {near!r}?" if near else f"use one of {', '.join(self.words)}"
             raise RecordError(path, f"unknown word {shown(value)}", mend)
         return value
 
@@ -132,12 +138,11 @@ class Choice(Kind):
         return {"enum": list(self.words)}
 
 
-@dataclass(frozen=True)
 class Whole(Kind):
     """A whole number in a closed range."""
 
-    least: int = 0
-    most: int = LARGEST
+    def __init__(self, least: int = 0, most: int = LARGEST):
+        self.least, self.most = least, most
 
     def read(self, value: Any, path: str) -> int:
         whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
@@ -150,11 +155,11 @@ class Whole(Kind):
         return {"type": "integer", "minimum": self.least, "maximum": self.most}
 
 
-@dataclass(frozen=True)
 class Number(Kind):
     """A finite number from 0 to `most`, kept to six decimals."""
 
-    most: float
+    def __init__(self, most: float):
+        self.most = most
 
     def read(self, value: Any, path: str) -> float:
         real = isinstance(value, int | float) and not isinstance(value, bool)
@@ -167,11 +172,11 @@ class Number(Kind):
         return {"type": "number", "minimum": 0, "maximum": self.most}
 
 
-@dataclass(frozen=True)
 class Maybe(Kind):
     """The inner kind, or null."""
 
-    inner: Kind
+    def __init__(self, inner: Kind):
+        self.inner = inner
 
     def read(self, value: Any, path: str) -> Any:
         return None if value is None else self.inner.read(value, path)
@@ -186,19 +191,18 @@ class Maybe(Kind):
         return {"anyOf": [{"type": "null"}, self.inner.schema()]}
 
 
-@dataclass(frozen=True)
 class Items:
     """How many items a tuple may hold."""
 
-    most: int
+    def __init__(self, most: int):
+        self.most = most
 
 
-@dataclass(frozen=True)
 class Many(Kind):
     """A list of the inner kind: a tuple in Python."""
 
-    inner: Kind
-    most: int
+    def __init__(self, inner: Kind, most: int):
+        self.inner, self.most = inner, most
 
     def _check(self, value: Any, kind: type, path: str) -> None:
         if not isinstance(value, kind):
@@ -222,11 +226,11 @@ class Many(Kind):
         return {"type": "array", "maxItems": self.most, "items": self.inner.schema()}
 
 
-@dataclass(frozen=True)
 class Nested(Kind):
     """Another record."""
 
-    record: "type[Record]"
+    def __init__(self, record: "type[Record]"):
+        self.record = record
 
     def read(self, value: Any, path: str) -> "Record":
         return self.record.from_json(value, path)
@@ -269,6 +273,20 @@ class Record:
 
     __slots__ = ()
 
+    # The three that `dataclass` would compile for every class, which costs start-up time.
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash(self._values())
+
+    def __repr__(self) -> str:
+        values = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
+        return f"{type(self).__name__}({', '.join(values)})"
+
     @classmethod
     @cache
     def kinds(cls) -> dict[str, Kind]:
@@ -293,8 +311,8 @@ class Record:
         kinds = cls.kinds()
         for key in value:
             if key not in kinds:
-                near = get_close_matches(key, kinds, n=1)
-                mend = f"did you mean {near[0]!r}?" if near else f"keys are {', '.join(kinds)}"
+                near = nearest(key, kinds)
+                mend = f"did you mean {near!r}?" if near else f"keys are {', '.join(kinds)}"
                 raise RecordError(path, f"unknown key {shown(key)}", mend)
         for name in kinds:
             if name not in value:
@@ -340,3 +358,9 @@ class Record:
             **cls.definition(),
             "$defs": {name: record.definition() for name, record in found.items()},
         }
+
+
+@dataclass_transform(frozen_default=True)
+def record(cls: type[T]) -> type[T]:
+    """Make a subclass of `Record` a frozen, slotted dataclass."""
+    return dataclass(frozen=True, slots=True, repr=False, eq=False)(cls)

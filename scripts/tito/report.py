@@ -6,12 +6,12 @@ kept as they came, only cut to length: whoever shows one escapes it (`tito.rende
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from tito.files import FileProblem, read_bytes, write_atomic
-from tito.record import Choice, Items, Match, Number, Record, RecordError, Text, Whole
+from tito.record import Choice, Items, Match, Number, Record, RecordError, Text, Whole, record
 
 SCHEMA_VERSION = 1
 SIZE_LIMIT = 4 << 20  # bytes a reader accepts
@@ -56,7 +56,7 @@ def _require(ok: bool, path: str, fact: str) -> None:
         raise RecordError(path, fact, "the parts of a report must agree")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Course(Record):
     """The course and the version of its tree."""
 
@@ -64,7 +64,7 @@ class Course(Record):
     version: Name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Environment(Record):
     """Where the grading ran; `ci` is true on an automated run."""
 
@@ -76,7 +76,7 @@ class Environment(Record):
     ci: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Layer(Record):
     """One layer of isolation, and why it was not active where it was not."""
 
@@ -85,7 +85,7 @@ class Layer(Record):
     detail: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Isolation(Record):
     """How the graded code was kept apart from the grader; `start` is how its process began."""
 
@@ -93,7 +93,7 @@ class Isolation(Record):
     layers: Annotated[tuple[Layer, ...], Items(30)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Score(Record):
     """Points reached, of the points there are."""
 
@@ -104,7 +104,7 @@ class Score(Record):
         _require(self.points <= self.max, path, f"{self.points} points of {self.max}")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame(Record):
     """One line of a traceback, innermost last; `file` is relative to the tree."""
 
@@ -113,7 +113,7 @@ class Frame(Record):
     function: Name
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Failure(Record):
     """Why a test did not pass, in named parts; empty texts are left out when it is shown.
 
@@ -137,7 +137,7 @@ class Failure(Record):
     traceback: Annotated[tuple[Frame, ...], Items(30)] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Outcome(Record):
     """One test: what it asks, and how it went.
 
@@ -168,7 +168,7 @@ class Outcome(Record):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CheckpointResult(Record):
     """One rung. `blocked_by` names the prerequisites to mend first; `message` says what concerns
     the whole checkpoint; `source` is the student's file; `tier` is null for the setup."""
@@ -209,7 +209,7 @@ class CheckpointResult(Record):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StageResult(Record):
     """A part of the journey; `passed` of its `total` rungs, its capability earned if complete."""
 
@@ -223,7 +223,7 @@ class StageResult(Record):
     total: Count
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TierResult(Record):
     """Modules taught together; `passed` of its `total` rungs."""
 
@@ -235,7 +235,7 @@ class TierResult(Record):
     total: Count
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MilestoneRun(Record):
     """The recorded run of a milestone; `quick` tells the shortened run from the full one."""
 
@@ -245,7 +245,7 @@ class MilestoneRun(Record):
     duration: Seconds
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MilestoneResult(Record):
     """A historical result, unlocked when all the rungs it requires have passed."""
 
@@ -257,7 +257,7 @@ class MilestoneResult(Record):
     result: MilestoneRun | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NextStep(Record):
     """What to do now: the lowest rung that has not passed, its file, and the command."""
 
@@ -270,7 +270,7 @@ class NextStep(Record):
     why: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem(Record):
     """A file of the tree that could not be used, and how to mend it."""
 
@@ -280,7 +280,7 @@ class Problem(Record):
     mend: Sentence
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Integrity(Record):
     """The course's own files against the release's manifest (its version, or null if absent)."""
 
@@ -290,7 +290,7 @@ class Integrity(Record):
     unexpected: Annotated[tuple[File, ...], Items(500)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Report(Record):
     """What one push of a TinyTorch tree is worth, and why.
 
