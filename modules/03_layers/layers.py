@@ -918,7 +918,7 @@ def dropout(x: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
         return x
     kept = rand(x.shape).data >= p
     scale = 1 / (1 - p) if p < 1 else 0.0
-    return x * Tensor._wrap(kept.astype(x.dtype) * scale)
+    return x * (kept * scale).astype(x.dtype)
     ### END SOLUTION
 
 
