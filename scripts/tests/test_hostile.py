@@ -266,7 +266,7 @@ def stubbed(root, attack):
 
 @pytest.fixture
 def hostile_tree(tree, monkeypatch):
-    """A tree with short budgets for module 01, and an environment that holds a secret and the runner's files."""
+    """A tree with a short budget for module 01; a secret and the runner's files beside it."""
     path = tree / "checkpoints" / "ladder.toml"
     text = path.read_text(encoding="utf-8")
     text = text.replace('id = "01"\n', 'id = "01"\nseconds = 4\ntest_seconds = 1.5\n')

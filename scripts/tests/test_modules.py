@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tito.cli import main
-from tito.export import exported_text
+from tito.export import exported_text, faces
 from tito.ladder import load_ladder
 from tito.source import parse
 from tito.strip import strip
@@ -29,21 +29,30 @@ def module_of(rung):
     return parse((ROOT / rung.source).read_text(encoding="utf-8"), rung.source)
 
 
+def package(folder, text_of):
+    """Lay out tinytorch in a folder: its faces, and `text_of(rung)` exported for each module."""
+    for file in faces(ROOT, LADDER):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_bytes((ROOT / file).read_bytes())
+    for rung in RUNGS:
+        exported = exported_text(parse(text_of(rung), rung.source))
+        target = folder / "tinytorch" / "core" / f"{rung.module}.py"
+        target.write_text(exported, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module")
 def stripped(tmp_path_factory):
     """The whole package, exported from stubs."""
     folder = tmp_path_factory.mktemp("stripped")
-    core = folder / "tinytorch" / "core"
-    core.mkdir(parents=True)
-    for path in (ROOT / "tinytorch").rglob("*.py"):
-        relative = path.relative_to(ROOT)
-        if "core" not in relative.parts or path.name == "__init__.py":
-            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-            (folder / relative).write_bytes(path.read_bytes())
-    for rung in RUNGS:
-        stub = parse(strip(rung.id, module_of(rung)), rung.source)
-        (core / f"{rung.module}.py").write_text(exported_text(stub), encoding="utf-8")
-    return folder
+    return package(folder, lambda rung: strip(rung.id, module_of(rung)))
+
+
+@pytest.fixture(scope="module")
+def exported_package(tmp_path_factory):
+    """The whole package, exported from the solutions."""
+    folder = tmp_path_factory.mktemp("exported")
+    return package(folder, lambda rung: "\n".join(module_of(rung).lines))
 
 
 @each_module
@@ -186,21 +195,6 @@ def test_examples_print_what_they_say(rung, tmp_path, exported_package):
             assert same, f"{rung.source}:{cell.start}\nexpected\n{want}\ngot\n{got}"
         elif cell.role == "try":
             assert not got, f"{rung.source}:{cell.start} prints but states no expected output"
-
-
-@pytest.fixture(scope="module")
-def exported_package(tmp_path_factory):
-    """The whole package, exported from the solutions."""
-    folder = tmp_path_factory.mktemp("exported")
-    for path in (ROOT / "tinytorch").rglob("*"):
-        relative = path.relative_to(ROOT)
-        if path.is_file() and "__pycache__" not in relative.parts:
-            (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-            (folder / relative).write_bytes(path.read_bytes())
-    for rung in RUNGS:
-        target = folder / "tinytorch" / "core" / f"{rung.module}.py"
-        target.write_text(exported_text(module_of(rung)), encoding="utf-8")
-    return folder
 
 
 @each_module

@@ -75,6 +75,13 @@ def export_tree(root: Path, ladder: Ladder, wanted: list[Checkpoint]) -> list[Ex
     return results
 
 
+def faces(root: Path, ladder: Ladder) -> list[str]:
+    """The hand-written files of the package, from the root of the tree: all but the exports."""
+    generated = {f"tinytorch/core/{rung.module}.py" for rung in ladder.checkpoints}
+    found = (p.relative_to(root).as_posix() for p in (root / "tinytorch").rglob("*.py"))
+    return sorted(name for name in found if name not in generated)
+
+
 def present(root: Path, ladder: Ladder) -> list[Checkpoint]:
     """The rungs whose module has a folder in this tree, in ladder order."""
     return [c for c in ladder.checkpoints if (root / "modules" / c.folder).exists()]

@@ -6,7 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tito.export import export_one, exported_text
+from tito.export import export_one, exported_text, faces
 from tito.files import FileProblem, read_text, write_atomic
 from tito.ladder import Checkpoint, Ladder
 from tito.source import parse
@@ -24,11 +24,8 @@ def lay_out(root: Path, ladder: Ladder, rung: Checkpoint, folder: Path) -> None:
         FileProblem: If the module itself cannot be exported; an earlier one with a problem is
             left out, and fails where it is imported.
     """
-    for path in sorted((root / "tinytorch").rglob("*.py")):
-        relative = path.relative_to(root)
-        generated = relative.parent.parts == ("tinytorch", "core") and path.name != "__init__.py"
-        if not generated:
-            write_atomic(folder / relative, read_text(root, relative.as_posix()))
+    for file in faces(root, ladder):
+        write_atomic(folder / file, read_text(root, file))
     needed = (*ladder.transitive_needs(rung.id), rung.id)
     for earlier in needed:
         result = export_one(root, ladder.by_id[earlier])

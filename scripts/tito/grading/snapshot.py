@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tito.export import Exported, export_one
+from tito.export import Exported, export_one, faces
 from tito.files import FileProblem, read_text
 from tito.ladder import Ladder
 
@@ -30,18 +30,15 @@ class Snapshot:
     missing: tuple[str, ...]
 
 
-def _faces(root: Path) -> dict[str, Part]:
-    """The hand-written part of the package: everything but tinytorch/core's generated files."""
-    sources = {}
-    for path in sorted((root / "tinytorch").rglob("*.py")):
-        relative = path.relative_to(root)
-        is_package = path.name == "__init__.py"
-        if relative.parent.parts == ("tinytorch", "core") and not is_package:
-            continue
-        parts = relative.parent.parts if is_package else relative.with_suffix("").parts
-        text = read_text(root, relative.as_posix())
-        sources[".".join(parts)] = Part(text, relative.as_posix(), is_package=is_package)
-    return sources
+def _faces(root: Path, ladder: Ladder) -> dict[str, Part]:
+    """The hand-written part of the package."""
+    parts = {}
+    for file in faces(root, ladder):
+        *folders, name = file.removesuffix(".py").split("/")
+        is_package = name == "__init__"
+        dotted = ".".join(folders if is_package else [*folders, name])
+        parts[dotted] = Part(read_text(root, file), file, is_package=is_package)
+    return parts
 
 
 def _source_of(result: Exported) -> Part:
@@ -57,7 +54,7 @@ def take(root: Path, ladder: Ladder) -> Snapshot:
     Raises:
         FileProblem: If a hand-written file of the package itself cannot be read.
     """
-    package = _faces(root)
+    package = _faces(root, ladder)
     problems, missing = [], []
     for rung in ladder.checkpoints:
         if not (root / rung.file).is_file() and not (root / "modules" / rung.folder).exists():
