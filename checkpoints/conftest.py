@@ -11,6 +11,7 @@ import pytest
 from checkpoints.feedback import Mismatch
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, load_ladder
+from tito.render.failure import place_text
 from tito.source import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,8 +41,7 @@ def place_of(rung: Checkpoint, name: str, step: int) -> str:
         line = parse(read_text(ROOT, rung.source), rung.source).locate(name)
     except FileProblem as problem:
         return str(problem)
-    where = f"{rung.source}:{line}" if line else rung.source
-    return f"{where} (step {step}), then: tito checkpoint run {rung.id}"
+    return place_text(rung.source, line, step, f"tito checkpoint run {rung.id}")
 
 
 @pytest.hookimpl(wrapper=True)
