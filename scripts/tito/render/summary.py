@@ -78,7 +78,7 @@ def _failures(checkpoint: CheckpointResult) -> str:
     if others:
         names = ", ".join(code(test.name) for test, _ in others[:PATHS_SHOWN])
         more = f" and {len(others) - PATHS_SHOWN} more" if len(others) > PATHS_SHOWN else ""
-        lines += [f"Also failing: {names}{more}.", ""]
+        lines += [f"Not passing yet either: {names}{more}.", ""]
     return "\n".join(lines).rstrip()
 
 
