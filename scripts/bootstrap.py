@@ -28,7 +28,10 @@ OLDEST = (3, 11)
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 WINDOWS = os.name == "nt"
 BASE_COMMANDS = ("tito", "python")
-MAKING = "making"  # a stamp that says only this belongs to an environment that was never finished
+
+# Lines of the stamp that are no facts about what is installed.
+MAKING = "making"  # not finished: the process that makes it is at work, or was killed
+THEIRS = "theirs"  # made by something else: brought up to date, never deleted
 
 # Settings of other installations that would send packages elsewhere or refuse them.
 UNWANTED = (
@@ -179,7 +182,7 @@ class Environment:
         """The lines of the stamp, or None for an environment that bootstrap did not make."""
         try:
             with open(self.stamp, "rb") as stream:
-                return stream.read().decode("utf-8", "replace").splitlines()
+                return stream.read().decode("utf-8", "surrogateescape").splitlines()
         except OSError:
             return None
 
@@ -285,24 +288,26 @@ class Shell:
 def build(venv, wanted, dev, extras, shell):
     """Bring the environment from whatever it is to what is wanted."""
     discard_trash(shell.folder)
-    if not keep(venv, wanted, shell):
+    owner = [THEIRS] if belongs_to_somebody(venv, shell) else []
+    if not owner and not can_be_mended(venv, wanted):
         now = ".".join(str(part) for part in sys.version_info[:2])
         say("making .venv for Python {0}: once, in about a minute".format(now))
         put_aside(venv, shell.folder)
         os.mkdir(venv.path)
         venv.write([MAKING])
         create(venv, shell)
-    known = [line for line in venv.facts() or () if line != MAKING]
-    venv.write([MAKING])
+    known = [line for line in venv.facts() or () if line not in (MAKING, THEIRS)]
+    venv.write([MAKING] + owner)
     try:
         install(venv, wanted, known, dev, extras, shell)
     except Problem:
         # Installers download everything before they change anything: what worked may still work.
         if known and healthy(venv, shell):
-            venv.write(known)
+            venv.write(known + owner)
         raise
     subjects = [line.split(" ")[0] for line in wanted]
-    venv.write(wanted + [line for line in known if line.split(" ")[0] not in subjects])
+    kept = [line for line in known if line.split(" ")[0] not in subjects]
+    venv.write(wanted + kept + owner)
 
 
 def install(venv, wanted, known, dev, extras, shell):
@@ -327,15 +332,16 @@ def healthy(venv, shell):
     return shell.ok([venv.python, "-P", "-c", "import numpy, pytest, rich, tinytorch, tito"])
 
 
-def keep(venv, wanted, shell):
-    """Whether the existing environment can be brought up to date instead of being made anew.
+def can_be_mended(venv, wanted):
+    """Whether our own environment is of this Python and place, and was finished once."""
+    return set(wanted[:2]) <= set(venv.facts() or ()) and os.path.exists(venv.python)
 
-    One that somebody else made at this place is used too, and never deleted.
-    """
+
+def belongs_to_somebody(venv, shell):
+    """Whether something else made the environment; a Problem if it cannot be used."""
     facts = venv.facts()
-    if facts is not None:
-        return set(wanted[:2]) <= set(facts) and os.path.exists(venv.python)
-    if not os.path.lexists(venv.path) or (os.path.isdir(venv.path) and not os.listdir(venv.path)):
+    nothing = os.path.isdir(venv.path) and not os.listdir(venv.path)
+    if nothing or not os.path.lexists(venv.path) or (facts and THEIRS not in facts):
         return False
     same = "import sys; sys.exit(sys.version_info[:2] != {0!r})".format(tuple(sys.version_info[:2]))
     if shell.ok([venv.python, "-I", "-c", same]):

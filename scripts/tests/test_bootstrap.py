@@ -217,8 +217,13 @@ def test_an_environment_of_somebody_else_is_used_and_never_deleted(machine):
     machine.python.parent.mkdir(parents=True)
     machine.python.touch()
     (machine.venv / "theirs").touch()
+    machine.broken = {" -e ."}
+    assert machine.bring()[0] == 2
+    machine.broken = set()
     status, ran = machine.bring()
     assert (status, made(ran), installed(ran)) == (0, False, ["base.txt"])
+    assert machine.bring() == (0, [])
+    assert machine.bring("--dev")[0] == 0
     assert (machine.venv / "theirs").exists()
 
 
