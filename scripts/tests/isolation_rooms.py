@@ -60,12 +60,12 @@ def limits(**changes: Any) -> Limits:
 
 
 def processes_of(mark: str) -> list[int]:
-    """The processes that carry a mark in their name (set with `prctl(PR_SET_NAME)`)."""
+    """The living processes that carry a mark in their name (set with `prctl(PR_SET_NAME)`)."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if entry.name.isdigit() and mark == (entry / "comm").read_text().strip():
-                found.append(int(entry.name))
+            if entry.name.isdigit() and f"({mark}) " in (text := (entry / "stat").read_text()):
+                found += [] if f"({mark}) Z" in text else [int(entry.name)]
     return found
 
 

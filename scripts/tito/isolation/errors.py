@@ -172,14 +172,12 @@ def clean(text: str, limit: int = MESSAGE_LIMIT) -> str:
     Control characters, ANSI sequences, bidirectional overrides and lone surrogates come out as
     escapes such as `\\x1b`.
     """
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    if not text.isprintable():
+        text = "".join(
+            char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+            for char in text[: limit + 1]
+        )
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _texts(value: Any, limit: int) -> tuple[str, ...]:

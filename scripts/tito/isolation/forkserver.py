@@ -17,6 +17,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 from tito.isolation import limits, linux
@@ -31,40 +32,44 @@ WARM = (
     "numpy numpy.fft numpy.lib.format numpy.lib.stride_tricks numpy.linalg numpy.random "
     "numpy.testing tito.isolation.worker"
 ).split()
-LEFTOVER_WAIT = 2.0  # seconds for killed processes to be gone
+LEFTOVER_WAIT = 4.0  # seconds for killed processes to be gone
 FAILED = 70  # exit code of a worker or a keeper that could not begin
 
 
-def _descendants() -> set[int]:
-    """The processes below this one, by their parents in /proc."""
-    parents = {}
+def _descendants() -> dict[int, str]:
+    """The processes below this one, by their parents in /proc, and the state of each."""
+    states, parents = {}, {}
     for name in os.listdir("/proc") if os.path.isdir("/proc") else ():
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
-            parents[int(name)] = int(file.read().rpartition(b")")[2].split()[1])
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            _, _, rest = file.read().rpartition(b")")
+            state, parent, *_ = rest.split(maxsplit=2)
+            states[int(name)], parents[int(name)] = state.decode(), int(parent)
+    found, me = set(), {os.getpid()}
+    while more := {pid for pid in parents if parents[pid] in found | me} - found:
         found |= more
-    return found - {os.getpid()}
+    return {pid: states[pid] for pid in found}
 
 
-def _send(pids: set[int], number: int) -> None:
+def _send(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
 def end_descendants() -> None:
-    """End everything below this process; what keeps forking is stopped before it is killed."""
-    stopped: set[int] = set()
-    while more := _descendants() - stopped:
-        _send(more, signal.SIGSTOP)
-        stopped |= more
-    _send(stopped, signal.SIGKILL)
+    """End everything below this process.
+
+    What keeps forking is stopped first: stopped processes still count towards the limit of
+    processes, and only when all of them stand still can none escape while the others are killed.
+    """
     until = time.monotonic() + LEFTOVER_WAIT
-    with contextlib.suppress(ChildProcessError):
-        while time.monotonic() < until:
-            if os.waitpid(-1, os.WNOHANG) == (0, 0):
-                time.sleep(0.001)
+    while time.monotonic() < until and (family := _descendants()):
+        running = [pid for pid, state in family.items() if state not in "TtZX"]
+        _send(running or family, signal.SIGSTOP if running else signal.SIGKILL)
+        time.sleep(0.001)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG) != (0, 0):
+                pass
 
 
 class Host:
