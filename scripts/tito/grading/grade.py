@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import secrets
 import subprocess
 import time
@@ -66,12 +67,19 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() or None if done.returncode == 0 else None
 
 
+def _shaped(pattern: str, text: str | None) -> str | None:
+    """A fact from outside, or None if it does not look like one."""
+    return text if text and re.fullmatch(pattern, text) else None
+
+
 def revision(root: Path) -> dict[str, str | None]:
     """Repository, commit and branch: from the environment of a push, else from git."""
+    commit = os.environ.get("GITHUB_SHA") or _git(root, "rev-parse", "HEAD")
     branch = os.environ.get("GITHUB_REF_NAME") or _git(root, "rev-parse", "--abbrev-ref", "HEAD")
+    name = r"[A-Za-z0-9_.-]{1,100}"
     return {
-        "repository": os.environ.get("GITHUB_REPOSITORY") or None,
-        "commit": os.environ.get("GITHUB_SHA") or _git(root, "rev-parse", "HEAD"),
+        "repository": _shaped(f"{name}/{name}", os.environ.get("GITHUB_REPOSITORY")),
+        "commit": _shaped(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", commit),
         "branch": (branch or "")[:250] or None,
     }
 
