@@ -1,0 +1,180 @@
+"""tito as a person and a machine use it: help, exit status, JSON, pipes, kills."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tito.cli import main
+from tito.report import load_report
+
+
+def tito(tree, *words, **options):
+    """Run tito in a process of its own, piped, and return what it printed."""
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+@pytest.fixture
+def small_tree(tree, ladder):
+    """A tree with modules 00 and 01 only: quick to grade."""
+    for rung in ladder.checkpoints[2:]:
+        (tree / rung.source).unlink(missing_ok=True)
+        if (tree / "modules" / rung.folder).exists():
+            (tree / "modules" / rung.folder).rename(tree.parent / rung.folder)
+        (tree / rung.file).unlink(missing_ok=True)
+    return tree
+
+
+COMMANDS = ["", "grade", "export", "checkpoint", "checkpoint run", "checkpoint status"]
+COMMANDS += ["report", "report render", "report show", "module", "module list", "test"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_teaches(command, capsys):
+    """Every command explains itself and exits 0."""
+    with pytest.raises(SystemExit) as left:
+        main([*command.split(), "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith("usage: tito")
+    assert len(text.split()) > 20
+
+
+def test_grade_writes_everything_and_exits_zero(small_tree):
+    """Whatever the score, grading that completed is a success."""
+    done = tito(small_tree, "grade", "--seed", "5")
+    assert done.returncode == 0, done.stderr
+    assert "8 of 100 points, level 01" in done.stdout
+    assert "\x1b" not in done.stdout
+    report = load_report(small_tree / "report.json")
+    assert report.score.points == 8
+    assert report.level == 1
+    assert report.seed == 5
+    for name in ("badges/level.svg", "badges/score.json", "badges/timeline.svg", "summary.md"):
+        assert (small_tree / name).stat().st_size > 50, name
+
+
+def test_gates(small_tree):
+    """--require and --fail-under exit 1 when missed and say what was reached."""
+    assert tito(small_tree, "grade", "--require", "01", "--fail-under", "8").returncode == 0
+    missed = tito(small_tree, "grade", "--require", "02", "--fail-under", "60")
+    assert missed.returncode == 1
+    assert "level 02 is required, reached: 01" in missed.stdout
+    assert "60 points are required, reached: 8" in missed.stdout
+
+
+def test_json_is_the_report(small_tree):
+    """A machine reads the same report from standard output."""
+    done = tito(small_tree, "checkpoint", "run", "01", "--json")
+    assert done.returncode == 0
+    data = json.loads(done.stdout)
+    assert data["schema_version"] == 1
+    passed = next(c for c in data["checkpoints"] if c["id"] == "01")
+    assert passed["points"] == 6
+    rows = json.loads(tito(small_tree, "module", "list", "--json").stdout)
+    assert [row["id"] for row in rows if row["source"]] == ["00", "01"]
+    exports = json.loads(tito(small_tree, "export", "--json").stdout)
+    assert [row["exported"] for row in exports] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("checkpoint run", "say which: tito checkpoint run 05"),
+        ("checkpoint run 77", "no module or checkpoint called '77'"),
+        ("checkpoint run autograf", "did you mean autograd (05_autograd)?"),
+        ("checkpoint status", "no report.json yet; make one with: tito grade"),
+        ("test", "say which module: tito test 01"),
+        ("report render", "write it again with: tito grade"),
+    ],
+)
+def test_bad_usage_exits_two_and_says_what_to_do(small_tree, words, message):
+    """The message names the value and the mend; nothing is a traceback."""
+    done = tito(small_tree, *words.split())
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_outside_a_tree(tmp_path):
+    """tito says what it looked for and where."""
+    command = [sys.executable, "-P", "-m", "tito", "module", "list"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no TinyTorch tree at" in done.stderr
+
+
+def test_status_is_the_last_report(small_tree):
+    """Progress is the report, not a counter kept by hand."""
+    tito(small_tree, "grade")
+    done = tito(small_tree, "checkpoint", "status")
+    assert done.returncode == 0
+    assert "8 of 100 points, level 01" in done.stdout
+    status = json.loads(tito(small_tree, "checkpoint", "status", "--json").stdout)
+    assert status["checkpoints"]["01"] == "passed"
+    assert status["level"] == 1
+
+
+def test_a_failing_unit_test_points_into_the_module(small_tree, capfd):
+    """`tito test` prints the student's own file and line."""
+    path = small_tree / "modules" / "01_tensor" / "tensor.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("return a + b", "return a - b"), encoding="utf-8")
+    assert main(["-C", str(small_tree), "test", "01"]) == 1
+    printed = capfd.readouterr().out
+    assert "modules/01_tensor/tensor.py:" in printed
+
+
+def test_a_file_that_cannot_be_used_reaches_the_report(small_tree):
+    """A syntax error costs its checkpoint, is a problem of the report, and names the line."""
+    path = small_tree / "modules" / "01_tensor" / "tensor.py"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("def matmul(a, b):", "def matmul(a, b:"), encoding="utf-8")
+    done = tito(small_tree, "grade")
+    assert done.returncode == 0, done.stderr
+    report = load_report(small_tree / "report.json")
+    assert report.by_id["00"].status == "passed"
+    assert report.by_id["01"].status == "error"
+    assert report.by_id["01"].points == 0
+    (problem,) = report.problems
+    assert problem.file == "modules/01_tensor/tensor.py"
+    assert "syntax error" in problem.message
+    assert f"{problem.file}:{problem.line}" in done.stdout
+
+
+def test_an_empty_tree_is_graded_too(small_tree):
+    """Nothing under modules/ is zero points and a clear next step, not a crash."""
+    for folder in ("00_setup", "01_tensor"):
+        (small_tree / "modules" / folder).rename(small_tree.parent / folder)
+    done = tito(small_tree, "grade")
+    assert done.returncode == 0, done.stderr
+    report = load_report(small_tree / "report.json")
+    assert report.score.points == 0
+    assert report.level is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
+def test_a_kill_at_any_moment_leaves_the_last_good_state(small_tree):
+    """Report, badges and exports are each either the old or the new one, and readable."""
+    assert tito(small_tree, "grade").returncode == 0
+    chance = random.Random(3)
+    for _ in range(6):
+        command = [sys.executable, "-P", "-m", "tito", "-C", str(small_tree), "grade"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        time.sleep(chance.uniform(0.05, 2.5))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert load_report(small_tree / "report.json").score.points == 8
+        for file in (small_tree / "badges").glob("*.svg"):
+            assert file.read_text(encoding="utf-8").rstrip().endswith("</svg>")
+        for file in (small_tree / "tinytorch" / "core").glob("*.py"):
+            compile(file.read_text(encoding="utf-8"), str(file), "exec")
+    assert tito(small_tree, "grade").returncode == 0
