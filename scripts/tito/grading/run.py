@@ -164,7 +164,7 @@ def _outcome(raw: dict[str, Any], rung: Checkpoint, places: _Places) -> Outcome:
     verdict = raw.get("metadata", {}).get("verdict")
     phases = (raw.get(phase, {}) for phase in ("setup", "call", "teardown"))
     duration = sum(phase.get("duration", 0.0) for phase in phases)
-    name = _cut(raw["nodeid"].rpartition("::")[2], 120)
+    name = _cut(raw["nodeid"].partition("::")[2], 120)
     if verdict is None or not verdict["kind"]:
         failure = Failure(f"{name}: did not run"[:79], got=_cut(raw.get("outcome"), 1000))
         return Outcome(name, "functionality", "error", duration=duration, failure=failure)

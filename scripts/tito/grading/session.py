@@ -108,7 +108,7 @@ class Grading:
         """Tell the parent that one more test is done."""
         rung = self.rung.id if self.rung else ""
         status = self.verdicts.get(nodeid, {}).get("status", "error")
-        self.tell({"rung": rung, "test": nodeid.rpartition("::")[2], "status": status})
+        self.tell({"rung": rung, "test": nodeid.partition("::")[2], "status": status})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_json_modifyreport(self, json_report: dict) -> None:
