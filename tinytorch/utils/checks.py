@@ -1,0 +1,136 @@
+"""Refusals of module 08: each names the value that is wrong and what to give instead."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def whole(name: str, value: Any, least: int) -> int:
+    """Return a whole number that is large enough, or refuse it by name."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
+    return int(value)
+
+
+def column(data: Any, name: str, allow_nan: bool = False) -> Any:
+    """Return data with one row per sample: an array as it is, a list as an array.
+
+    Raises:
+        TypeError: If it is a single number, or no numbers.
+        ValueError: If it holds NaN and must not.
+    """
+    if isinstance(data, list | tuple):
+        data = np.asarray(data)
+        data = data.astype(np.float32) if data.dtype == np.float64 else data
+    if not hasattr(data, "shape") or not data.shape or data.dtype.kind not in "biuf":
+        raise TypeError(f"{name} is {type(data).__name__}; give an array with a row per sample")
+    numbers = isinstance(data, np.ndarray) and data.dtype.kind == "f" and data.size
+    if numbers and not allow_nan and np.isnan(data.min()):  # any NaN makes the minimum NaN
+        first = tuple(int(i) for i in np.argwhere(np.isnan(data))[0])
+        raise ValueError(
+            f"{name} holds NaN, first at index {first}; fill it with np.nan_to_num, drop those"
+            " rows, or pass allow_nan=True"
+        )
+    return data
+
+
+def same_length(columns: Sequence[Any]) -> None:
+    """Require at least one array, and the same number of rows in all of them."""
+    if not columns:
+        raise TypeError("a TensorDataset needs at least one array")
+    lengths = [len(rows) for rows in columns]
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"the arrays have {', '.join(map(str, lengths))} rows; give each as many rows as there"
+            " are samples"
+        )
+
+
+def position(index: Any, length: int) -> int:
+    """Return an index counted from the start; negative ones count from the end."""
+    at = int(index)
+    if not -length <= at < length:
+        raise IndexError(f"index {at} is out of range for {length} samples")
+    return at % length
+
+
+def loadable(dataset: Any) -> None:
+    """Require a dataset that has a length, an index, and at least one sample."""
+    if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            f"cannot load from {type(dataset).__name__}: a dataset has __len__ and __getitem__"
+        )
+    if not len(dataset):
+        raise ValueError("the dataset is empty: no samples to load; check its path or filter")
+
+
+def read_places(more: Sequence[Any], batch_size: int, shuffle: bool) -> tuple[list[Any], int, bool]:
+    """Sort out what followed the dataset by place: more arrays, then batch size, then shuffle."""
+    arrays = [part for part in more if not isinstance(part, int)]
+    settings = list(more[len(arrays) :])
+    if len(settings) > 2 or any(not isinstance(part, int) for part in settings):
+        raise TypeError("give arrays first, then batch_size and shuffle, the rest by name")
+    return arrays, *[*settings, *(batch_size, shuffle)[len(settings) :]]
+
+
+def wrong_lengths(lengths: Sequence[float], length: int) -> ValueError:
+    """The error for lengths that do not cover a dataset."""
+    return ValueError(
+        f"cannot split {length} samples into {list(lengths)}: give whole numbers that sum to"
+        f" {length}, or fractions that sum to 1"
+    )
+
+
+def unlike(arrays: Sequence[np.ndarray]) -> ValueError:
+    """The error for samples that cannot be stacked."""
+    place = next(i for i, array in enumerate(arrays) if array.shape != arrays[0].shape)
+    return ValueError(
+        f"cannot stack samples of shapes {arrays[0].shape} and {arrays[place].shape} (the first and"
+        f" number {place} of the batch); crop or pad them to one shape, or pass a collate_fn"
+    )
+
+
+def image_axes(shape: tuple[int, ...]) -> None:
+    """Require an image (C, H, W) or a batch of them (N, C, H, W)."""
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            f"cannot transform shape {shape}: an image is (channels, height, width), a batch has"
+            " one more axis in front; reshape it"
+        )
+
+
+def scale(mean: Any, std: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and deviation as float32 vectors, the deviation above 0."""
+    means, stds = (np.atleast_1d(np.asarray(part, np.float32)) for part in (mean, std))
+    if not np.all(stds > 0) or not np.isfinite(means).all():
+        raise ValueError(f"cannot normalise with mean {mean} and std {std}: std must be above 0")
+    return means, stds
+
+
+def per_channel(images: np.ndarray, **vectors: np.ndarray) -> None:
+    """Require one number for all channels of (N, C, H, W), or one for each."""
+    for name, vector in vectors.items():
+        if vector.shape not in ((1,), (images.shape[1],)):
+            raise ValueError(
+                f"{name} has shape {vector.shape}, the images have {images.shape[1]} channels; give"
+                " one number per channel"
+            )
+
+
+def fits(size: tuple[int, int], rows: int, columns: int, padding: int) -> None:
+    """Require that a window fits into an image with padding on all sides."""
+    if rows + 2 * padding < size[0] or columns + 2 * padding < size[1]:
+        raise ValueError(
+            f"cannot crop {size[0]} × {size[1]} pixels from {rows} × {columns} with padding"
+            f" {padding}; crop less or pad more"
+        )
+
+
+def labels_below_ten(labels: np.ndarray) -> np.ndarray:
+    """Return labels as int64, or refuse one that is not 0 to 9."""
+    wrong = (labels < 0) | (labels > 9)
+    if wrong.any():
+        at = int(wrong.argmax())
+        raise ValueError(f"sample {at} has label {labels[at]}, the labels are 0 to 9; get it again")
+    return labels.astype(np.int64)
