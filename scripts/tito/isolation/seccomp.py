@@ -17,8 +17,8 @@ from tito.isolation.linux import checked, prctl
 ARCHITECTURES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 LAST_KNOWN = 462  # later system calls are answered as an older kernel would
 
-# each with its number on x86_64 and on aarch64
-DENIED = {
+# each with its number on x86_64 and on aarch64, which lacks the oldest
+DENIED: dict[str, tuple[int | None, int | None]] = {
     "execve": (59, 221),
     "execveat": (322, 281),
     "ptrace": (101, 117),
@@ -65,6 +65,30 @@ DENIED = {
     "mount_setattr": (442, 442),
     "unshare": (272, 97),
     "setns": (308, 268),
+    # what Landlock leaves to the owner of a file, all over the file system
+    "truncate": (76, 45),
+    "chown": (92, None),
+    "lchown": (94, None),
+    "fchown": (93, 55),
+    "fchownat": (260, 54),
+    "setxattr": (188, 5),
+    "lsetxattr": (189, 6),
+    "fsetxattr": (190, 7),
+    "removexattr": (197, 14),
+    "lremovexattr": (198, 15),
+    "fremovexattr": (199, 16),
+}
+
+# Likewise; these claim success and do nothing, so that copying a file works as ever.
+PRETENDED: dict[str, tuple[int | None, int | None]] = {
+    "chmod": (90, None),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
+    "utime": (132, None),
+    "utimes": (235, None),
+    "futimesat": (261, None),
+    "utimensat": (280, 88),
 }
 
 
@@ -100,12 +124,8 @@ def rules(pid: int, families: tuple[int, ...]) -> tuple[Rule, ...]:
 
 
 LOAD, EQUAL, ABOVE, BITS, RETURN = 0x20, 0x15, 0x25, 0x45, 0x06
-ALLOW, DENY, UNKNOWN, KILL = (
-    0x7FFF0000,
-    0x00050000 | errno.EACCES,
-    0x00050000 | errno.ENOSYS,
-    0x80000000,
-)
+ALLOW, KILL, ERROR = 0x7FFF0000, 0x80000000, 0x00050000
+DENY, UNKNOWN, PRETEND = ERROR | errno.EACCES, ERROR | errno.ENOSYS, ERROR
 
 
 def _step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -132,8 +152,10 @@ def program(machine: str, pid: int, families: tuple[int, ...]) -> bytes:
         *(_step(LOAD, 0), _step(ABOVE, LAST_KNOWN, 0, 1), _step(RETURN, UNKNOWN)),
         *(_step(EQUAL, 435, 0, 1), _step(RETURN, UNKNOWN)),  # clone3: its flags cannot be seen
     ]
-    for numbers in DENIED.values():
-        steps += [_step(EQUAL, numbers[column], 0, 1), _step(RETURN, DENY)]
+    for table, verdict in ((DENIED, DENY), (PRETENDED, PRETEND)):
+        for numbers in table.values():
+            if (number := numbers[column]) is not None:
+                steps += [_step(EQUAL, number, 0, 1), _step(RETURN, verdict)]
     for rule in rules(pid, families):
         block = _arguments(rule)
         steps += [_step(EQUAL, rule.numbers[column], 0, len(block)), *block]
@@ -155,4 +177,4 @@ def restrict(families: tuple[int, ...]) -> str:
         raise OSError(errno.ENOSYS, f"no filter is written for {machine}")
     steps = program(machine, os.getpid(), families)
     checked(prctl(22, 2, ctypes.byref(_Program(len(steps) // 8, steps))), "seccomp")
-    return f"{len(DENIED)} system calls denied, {len(rules(0, ()))} restricted"
+    return f"{len(DENIED)} system calls denied, {len(rules(0, ()))} restricted by argument"
