@@ -41,6 +41,7 @@ from tinytorch.core.dataloader import (
 from tinytorch.core.tensor import Tensor, manual_seed
 
 BESIDE = probe('''
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -107,11 +108,11 @@ def count_pairs(samples):
     return [len(samples), type(samples[0]).__name__]
 
 def write_batches(batches):
-    paths = []
-    for n, data in enumerate(batches):
-        paths.append(Path(f"batch_{n}.bin"))
-        paths[-1].write_bytes(data)
-    return CIFAR10Dataset.read(paths)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"batch_{n}.bin") for n in range(len(batches))]
+        for path, data in zip(paths, batches):
+            path.write_bytes(data)
+        return CIFAR10Dataset.read(paths)
 ''')
 
 

@@ -17,6 +17,7 @@ from checkpoints.feedback import (
     expect_equal,
     expect_raises,
     expect_true,
+    probe,
     timed,
 )
 from tinytorch.core.tokenization import (
@@ -32,6 +33,15 @@ from tinytorch.core.tokenization import (
     to_bytes,
     word_counts,
 )
+
+BESIDE = probe("""
+import tempfile
+
+folder = tempfile.TemporaryDirectory()
+
+def path(name):
+    return f"{folder.name}/{name}"
+""")
 
 SCRIPTS = (
     "abcdefghijklmnopqrstuvwxyz",
@@ -332,20 +342,21 @@ def test_a_saved_tokenizer_loads_unchanged(rng):
     """Save a tokenizer, load it, and compare merges, special tokens and encodings."""
     text = babble(rng, 200)
     saved = BPETokenizer().train(text, 300, special_tokens=["<z>", "<a>"])
-    saved.save("tokenizer.json")
-    loaded = BPETokenizer.load("tokenizer.json")
+    saved.save(BESIDE.path("tokenizer.json"))
+    loaded = BPETokenizer.load(BESIDE.path("tokenizer.json"))
     merges = reference_merges(Counter(pieces(text)), 42)
     expect_equal([tuple(p) for p in dict(loaded.merges)], merges, call="load(…).merges")
     expect_equal(dict(loaded.special_tokens), {"<z>": 298, "<a>": 299}, call="special_tokens")
     expected = [298, *reference_encode(pieces(text), merges), 299]
     expect_equal(loaded.encode(f"<z>{text}<a>"), expected, call="load(…).encode")
-    CharTokenizer(text).save("chars.json")
-    got = CharTokenizer.load("chars.json").encode(text)
+    chars = BESIDE.path("chars.json")
+    CharTokenizer(text).save(chars)
+    got = CharTokenizer.load(chars).encode(text)
     expect_equal(
         got, [sorted(set(text)).index(c) for c in text], call="CharTokenizer.load(…).encode"
     )
     refuse = BPETokenizer.load
-    expect_raises(ValueError, refuse, "chars.json", call="BPETokenizer.load('chars.json')")
+    expect_raises(ValueError, refuse, chars, call="BPETokenizer.load of a CharTokenizer")
 
 
 @asks("functionality", step=9, of="from_record", hint="a merge can only join what came before it")
