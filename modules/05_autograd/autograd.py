@@ -1032,7 +1032,7 @@ def var_rule(
     ### BEGIN SOLUTION
     deviation = x - x.mean(axis=axis, keepdims=True)
     count = x.size // g.size
-    return spread(g * (2 / (count - correction)), x.shape, axis, keepdims) * deviation
+    return spread(2 * g / (count - correction), x.shape, axis, keepdims) * deviation
     ### END SOLUTION
 
 
