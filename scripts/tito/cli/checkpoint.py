@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tito.cli.actions import add_action
 from tito.cli.console import console, quote, say, say_json
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.render.failure import describe
@@ -22,7 +23,13 @@ MARKS = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `tito checkpoint`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    run = actions.add_parser("run", help="run checkpoints, each in an isolated process")
+    run = add_action(
+        actions,
+        "run",
+        "run checkpoints, each in an isolated process",
+        teaches="The first failure of each is shown in full: what was asked, expected and got, "
+        "a hint,\nand the line to open. Exit status 0 when they ran, whatever came of them.",
+    )
     run.add_argument("checkpoints", nargs="*", metavar="NN", help="05, autograd, differentiation …")
     run.add_argument("--all", action="store_true", help="every checkpoint of the ladder")
     run.add_argument(
@@ -31,7 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--json", action="store_true", help="print the report as JSON")
     add_run_arguments(run, report=None)
     run.set_defaults(run=run_checkpoints)
-    status = actions.add_parser("status", help="where you stand, by the last report")
+    status = add_action(
+        actions,
+        "status",
+        "where you stand, by the last report",
+        teaches="Nothing is run: make a new report with tito grade.",
+    )
     status.add_argument(
         "--report", type=Path, default=Path("report.json"), help="default: report.json"
     )

@@ -2,6 +2,7 @@
 
 import argparse
 
+from tito.cli.actions import add_action
 from tito.cli.console import console, say_json
 from tito.ladder import Ladder, load_ladder
 
@@ -9,8 +10,11 @@ from tito.ladder import Ladder, load_ladder
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tito module`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser(
-        "list", help="all modules, what they need and whether they are here"
+    listing = add_action(
+        actions,
+        "list",
+        "all modules, what they need and whether they are here",
+        teaches="`to export` means the source is here but tinytorch/core has no copy yet.",
     )
     listing.add_argument("--json", action="store_true", help="the list as JSON")
     listing.set_defaults(run=run_list)

@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from tito.cli.actions import add_action
 from tito.cli.console import complain, quote, say
 from tito.report import Report, ReportError, load_report
 
@@ -11,18 +12,16 @@ from tito.report import Report, ReportError, load_report
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the actions of `tito report`."""
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    render = actions.add_parser("render", help="write badges/, summary.md, grade.json …")
+    render = add_action(actions, "render", "write badges/, summary.md, grade.json …")
     render.add_argument(
         "--out", type=Path, default=Path(), metavar="FOLDER", help="default: the tree itself"
     )
     render.set_defaults(run=run_render)
-    github = actions.add_parser(
-        "github", help="in an Actions step: summary, annotations, notices, outputs"
+    github = add_action(
+        actions, "github", "in an Actions step: summary, annotations, notices, outputs"
     )
     github.set_defaults(run=run_github)
-    publish = actions.add_parser(
-        "publish", help="push badges/ and the report to a branch of their own"
-    )
+    publish = add_action(actions, "publish", "push badges/ and the report to a branch of their own")
     publish.add_argument("--branch", default="badges", help="default: badges")
     publish.add_argument("--badges", type=Path, default=Path("badges"), metavar="FOLDER")
     publish.add_argument("--remote", help="default: the run's repository in Actions, else origin")
@@ -31,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "GITHUB_TOKEN authenticates if it is set. Exit status 1 if it could not be published."
     )
     publish.set_defaults(run=run_publish)
-    show = actions.add_parser("show", help="what a report says, at the terminal")
+    show = add_action(actions, "show", "what a report says, at the terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="every failure of a checkpoint")
     show.set_defaults(run=run_show)
     for action in (render, github, publish, show):
