@@ -88,11 +88,8 @@ def _begin(connection: int, output: int, job: dict[str, Any], host: Host, apart:
     os.dup2(connection, 3)
     os.closerange(4, 1024)
     os.setsid()
-    folder, folders = job["folder"], job["folders"]
-    bounds = limits.Limits(**job["limits"])
-    extra = tuple(folders.values())
-    layers = limits.confine(bounds, host.offers, folder, host.site, apart, extra)
-    limits.move_in(folder, folders)
+    place = limits.Place(job["folder"], host.site, job["folders"])
+    layers = limits.confine(limits.Limits(**job["limits"]), host.offers, place, apart)
     kept = socket.socket(fileno=3)
     from tito.isolation import worker
 

@@ -98,14 +98,12 @@ class Host:
     Attributes:
         user: The user id that a worker changes to, or None to stay who we are.
         user_detail: What was chosen, or why nothing was.
-        needs_search: Python's files are closed to that user (a private home, for example).
         namespaces: Whether new namespaces can be made.
         namespaces_detail: Why not.
     """
 
     user: int | None = None
     user_detail: str = ""
-    needs_search: bool = False
     namespaces: bool = False
     namespaces_detail: str = ""
 
@@ -126,13 +124,6 @@ def _tried(attempt: Callable[[], Any]) -> str:
         said = pipe.read().decode(errors="replace")
     os.waitpid(pid, 0)
     return said
-
-
-def _read_python_as(user: int, site: str) -> None:
-    folders = [folder for folder in python_folders(site) if os.path.isdir(folder)]
-    linux.become(user)
-    for folder in folders:
-        os.listdir(folder)
 
 
 def _free_user() -> int:
@@ -190,8 +181,28 @@ def examine(site: str, namespaces: bool = True) -> Host:
     refused = _tried(lambda: linux.become(user))
     if refused:
         return Host(user_detail=refused, **offered)
-    closed = _tried(lambda: _read_python_as(user, site))
-    return Host(user, f"user {user}", needs_search=bool(closed), **offered)
+    return Host(user, f"user {user}", **offered)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker lives.
+
+    Attributes:
+        folder: Its temporary directory.
+        site: Where NumPy is installed.
+        folders: Environment variable -> a further folder that it may read.
+        own: Where our own modules are, if more of them will be imported.
+    """
+
+    folder: str
+    site: str
+    folders: dict[str, str]
+    own: tuple[str, ...] = ()
+
+    def python(self) -> tuple[str, ...]:
+        """The folders that imports come from."""
+        return (*python_folders(self.site), *self.own)
 
 
 # The limits themselves.
@@ -231,18 +242,18 @@ def _bound_resources(limits: Limits, tasks: int) -> str:
     return ", ".join(done)
 
 
-def _file_rules(python: tuple[str, ...], folder: str, network: bool) -> Callable[[], str]:
+def _file_rules(place: Place, network: bool) -> Callable[[], str]:
     """Prepare Landlock's rules while everything can be opened; the result enforces them.
 
     Readable: Python, NumPy, the system's libraries. Writable: the temporary directory.
     """
     try:
         rules = landlock.Ruleset(network)
-        for path in (*python, *SYSTEM_FILES):
+        for path in (*place.python(), *place.folders.values(), *SYSTEM_FILES):
             rules.allow(path, landlock.READ)
         for path in DEVICES:
             rules.allow(path, landlock.READ | landlock.WRITE_FILE)
-        rules.allow_all_but_devices(folder)
+        rules.allow_all_but_devices(place.folder)
     except OSError as error:
         return functools.partial(_refuse, str(error))
     return rules.enforce
@@ -252,59 +263,83 @@ def _refuse(reason: str) -> str:
     raise OSError(reason)
 
 
-def confine(
-    limits: Limits, host: Host, folder: str, site: str, separated: bool, extra: tuple[str, ...] = ()
-) -> list[Layer]:
-    """Put every layer on this process, for good, and say which ones hold.
+def confine(limits: Limits, host: Host, place: Place, separated: bool) -> list[Layer]:
+    """Put every layer on this process, for good, move in, and say which layers hold.
 
     Args:
         limits: What it may use.
         host: What the machine offers.
-        folder: Its temporary directory.
-        site: Where NumPy is installed.
+        place: Where it lives.
         separated: Whether this is the first process of new namespaces.
-        extra: Further folders that stay readable.
     """
     layers = Layers(limits.without)
     tasks = 0 if host.user is not None else _own_tasks()
-    search = (linux.CAP_DAC_READ_SEARCH,) if host.needs_search else ()
 
     def apart() -> str:
         if not separated:
             raise OSError(host.namespaces_detail)
-        _furnish(folder, limits.disk, *_identity(host))
+        _furnish(place.folder, limits.disk, *_identity(host))
         return "network, processes, IPC, mounts"
 
     def own_user() -> str:
         if host.user is None:
             raise OSError(host.user_detail)
-        linux.become(host.user, search)
+        linux.become(host.user)
         return host.user_detail
-
-    def capabilities() -> str:
-        linux.set_capabilities(search if bounded else ())
-        if not search:
-            return "none"
-        return "one, to read Python in a private folder" if bounded else "none: Python is closed"
 
     layers.put_on("namespaces", apart)
     layers.put_on("resource limits", lambda: _bound_resources(limits, tasks))
-    enforce_rules = _file_rules((*extra, *python_folders(site)), folder, network=separated)
+    enforce_rules = _file_rules(place, network=separated)
+    doors = _open_doors(place)
     layers.put_on("own user", own_user)
+    layers.put_on("no capabilities", linux.drop_capabilities)
     layers.put_on("death with parent", linux.die_with_parent)
     layers.put_on("no new privileges", linux.no_new_privileges)
-    bounded = layers.put_on("Landlock", enforce_rules)
+    _move_in(place, doors)
+    layers.put_on("Landlock", enforce_rules)
     families = LOOPBACK_FAMILIES if separated else ()
-    bounded &= layers.put_on("system call filter", lambda: seccomp.restrict(families))
-    layers.put_on("no capabilities", capabilities)
+    layers.put_on("system call filter", lambda: seccomp.restrict(families))
     return layers.found
 
 
-def move_in(folder: str, folders: dict[str, str]) -> None:
-    """Work in the temporary directory; the environment names nothing else but `folders`."""
-    os.chdir(folder)
-    os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), folder))
-    os.environ.update(USER="student", LOGNAME="student", MPLBACKEND="Agg", **folders)
+# Moving in: a user of its own may be shut out of the folders above Python's (a private home).
+# What was opened before the change can still be reached, by its number.
+
+
+def _open_doors(place: Place) -> dict[str, int]:
+    """Open the folders that the worker will need, while we may."""
+    doors = {}
+    if sys.platform == "linux":
+        for path in (*place.python(), *place.folders.values(), place.folder):
+            with contextlib.suppress(OSError):
+                doors[path] = os.open(path, os.O_PATH | os.O_DIRECTORY)
+    return doors
+
+
+def _through(doors: dict[str, int], path: str) -> str:
+    """A path that leads to the same place by an open folder above it."""
+    for base, door in doors.items():
+        if path == base or path.startswith(base + os.sep):
+            return f"/proc/self/fd/{door}{path[len(base) :]}"
+    return path
+
+
+def _move_in(place: Place, doors: dict[str, int]) -> None:
+    """Work in the temporary directory; name no other folder than those that are needed."""
+    for path in list(doors):
+        if os.access(path, os.R_OK | os.X_OK):
+            os.close(doors.pop(path))
+    if doors:
+        for module in list(sys.modules.values()):
+            if isinstance(paths := getattr(module, "__path__", None), list):
+                paths[:] = [_through(doors, path) for path in paths]
+        sys.path[:] = [_through(doors, path) for path in sys.path]
+        sys.path_importer_cache.clear()
+    home = _through(doors, place.folder)
+    os.chdir(home)
+    os.environ.update(dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP", "MPLCONFIGDIR"), home))
+    os.environ.update(USER="student", LOGNAME="student", MPLBACKEND="Agg")
+    os.environ.update({name: _through(doors, path) for name, path in place.folders.items()})
 
 
 def protect_grader() -> Layer:

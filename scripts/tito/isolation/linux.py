@@ -15,7 +15,6 @@ libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 CLONE_NEWNS, CLONE_NEWIPC = 0x00020000, 0x08000000
 CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
-CAP_DAC_READ_SEARCH = 2
 NOSUID_NODEV_NOEXEC, PRIVATE_RECURSIVE = 2 | 4 | 8, (1 << 18) | 16384
 
 
@@ -68,31 +67,21 @@ def no_new_privileges() -> str:
     return "for good"
 
 
-def set_capabilities(kept: tuple[int, ...] = ()) -> None:
-    """Keep only these capabilities, in effect and at most."""
-    mask = sum(1 << capability for capability in kept)
-    header = struct.pack("Ii", 0x20080522, 0)
-    data = struct.pack("6I", mask, mask, 0, 0, 0, 0)
-    checked(_need().capset(header, data), "capset")
-
-
-def drop_bounding_set() -> None:
-    """Take away the capabilities that a program could gain; needs CAP_SETPCAP."""
+def drop_capabilities() -> str:
+    """Give up all capabilities, and those that a program could gain."""
     for capability in range(64):
         if prctl(24, capability) < 0:
-            if ctypes.get_errno() == errno.EINVAL:
-                return  # the last one the kernel knows
-            checked(-1, "PR_CAPBSET_DROP")
+            break  # PR_CAPBSET_DROP: the last one the kernel knows, or not ours to drop
+    header, none = struct.pack("Ii", 0x20080522, 0), bytes(24)
+    checked(_need().capset(header, none), "capset")
+    return "none left"
 
 
-def become(user: int, kept: tuple[int, ...] = ()) -> None:
-    """Give up root for another user and group, keeping only some capabilities."""
-    drop_bounding_set()
-    checked(prctl(8, 1), "PR_SET_KEEPCAPS")
+def become(user: int) -> None:
+    """Give up root for another user and group."""
     os.setgroups([])
     os.setresgid(user, user, user)
     os.setresuid(user, user, user)
-    set_capabilities(kept)
 
 
 def unshare(flags: int) -> None:

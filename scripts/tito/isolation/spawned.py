@@ -34,12 +34,11 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     host = limits.examine(site, namespaces=False)
-    folder, folders = job["folder"], job["folders"]
+    own = (os.path.dirname(os.path.abspath(__file__)),)
+    place = limits.Place(job["folder"], site, job["folders"], own)
     if host.user is not None:
-        os.chown(folder, host.user, host.user)
-    extra = (os.path.dirname(os.path.abspath(__file__)), *folders.values())
-    layers = limits.confine(limits.Limits(**job["limits"]), host, folder, site, False, extra)
-    limits.move_in(folder, folders)
+        os.chown(place.folder, host.user, host.user)
+    layers = limits.confine(limits.Limits(**job["limits"]), host, place, separated=False)
     from tito.isolation import worker
 
     read = functools.partial(os.read, wire_in)
