@@ -34,11 +34,11 @@ DTYPES = (np.float32, np.float64)
 class Sources(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports `tinytorch.core.*` from the exported text of the modules' sources."""
 
-    def __init__(self) -> None:
+    def __init__(self, last: str = LAST) -> None:
         self.texts = {}
         for rung in load_ladder(ROOT).checkpoints:
             path = ROOT / rung.source
-            if rung.id <= LAST and path.is_file():
+            if rung.id <= last and path.is_file():
                 text = exported_text(parse(path.read_text(encoding="utf-8"), rung.source))
                 self.texts[f"tinytorch.core.{rung.module}"] = (text, str(path))
 
@@ -71,9 +71,9 @@ def forgotten_imports(package: str) -> Iterator[None]:
         vars(parent).update(attributes)
 
 
-def load_course() -> SimpleNamespace:
-    """Import the modules of the course privately, one attribute for each."""
-    finder = Sources()
+def load_course(last: str = LAST) -> SimpleNamespace:
+    """Import the modules of the course up to `last` privately, one attribute for each."""
+    finder = Sources(last)
     with forgotten_imports("tinytorch.core"):
         sys.meta_path.insert(0, finder)
         try:
