@@ -26,6 +26,7 @@ from tito.isolation.process import (
     SpawnedWorker,
     best_start,
     peak_memory,
+    processor_seconds,
     signal_name,
 )
 from tito.isolation.proxy import Handle, describe, encode_proxy, label
@@ -197,6 +198,12 @@ class Server:
         if self._worker is not None and self._fatal is None:
             self._memory = max(self._memory, peak_memory(self._worker.process))
         return self._memory
+
+    def processor_seconds(self) -> float | None:
+        """The processor time of the current worker, as the kernel counts it; None if unknown."""
+        if self._worker is None or self._fatal is not None:
+            return None
+        return processor_seconds(self._worker.process)
 
     def close(self) -> None:
         """End everything that was started."""
