@@ -75,7 +75,7 @@ class Layers:
 
 FREE_USERS = range(61184, 65520)  # set aside for short-lived users by systemd's convention
 SYSTEM_FILES = (
-    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache"),
+    *("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store", "/etc/ld.so.cache"),
     *("/etc/localtime", "/usr/share/zoneinfo"),
     *("/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf"),  # what "localhost" means
     *("/sys/devices/system/cpu", "/sys/devices/system/node"),

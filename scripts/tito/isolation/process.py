@@ -22,6 +22,7 @@ import numpy as np
 from tito.isolation.limits import Limits
 
 OUTPUT_KEPT = 64 * 1024  # bytes of output kept per test
+DRAIN_WAIT = 0.02  # seconds for output to arrive, where a pipe cannot be asked
 NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
 END_WAIT = 5.0  # seconds to wait for a killed worker to be gone
 ENVIRONMENT = (
@@ -130,6 +131,8 @@ class Output:
 
     def take(self) -> tuple[bytes, int]:
         """What was kept since the last call, and how many bytes before it were dropped."""
+        if not self._selects:
+            time.sleep(DRAIN_WAIT)
         with self._lock:
             if self._selects and self._file >= 0:
                 for _ in range(OUTPUT_KEPT // 4096):  # what was written before an answer came

@@ -8,6 +8,7 @@ new program, no socket. Numbers are those of Linux's `unistd.h` for x86_64 and a
 import ctypes
 import errno
 import os
+import platform
 import struct
 import sys
 from typing import NamedTuple
@@ -172,9 +173,9 @@ def restrict(families: tuple[int, ...]) -> str:
     Raises:
         OSError: If the kernel refuses it, or this machine's call numbers are not known here.
     """
-    machine = os.uname().machine
-    if machine not in ARCHITECTURES or sys.maxsize < 1 << 32:
-        raise OSError(errno.ENOSYS, f"no filter is written for {machine}")
+    machine = platform.machine()
+    if sys.platform != "linux" or machine not in ARCHITECTURES or sys.maxsize < 1 << 32:
+        raise OSError(errno.ENOSYS, f"no filter is written for {sys.platform} on {machine}")
     steps = program(machine, os.getpid(), families)
     checked(prctl(22, 2, ctypes.byref(_Program(len(steps) // 8, steps))), "seccomp")
     return f"{len(DENIED)} system calls denied, {len(rules(0, ()))} restricted by argument"

@@ -293,7 +293,8 @@ class Server:
             return "your code closed the connection to the grader"
         if name is None:
             return f"your code ended its own process (exit code {end.code})"
-        if name == "SIGXCPU" or (name == "SIGKILL" and end.processor >= self.limits.cpu_seconds):
+        spent = end.processor > 0.9 * self.limits.cpu_seconds  # accounts are kept in ticks
+        if name == "SIGXCPU" or (name == "SIGKILL" and spent):
             return f"your code used up its {self.limits.cpu_seconds} s of processor time"
         if name == "SIGKILL":
             return "the process running your code was killed: out of memory, or by itself"

@@ -217,7 +217,7 @@ def run(
 ) -> None:
     """Serve with standard output as our only output, then leave without exit handlers."""
     sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = io.TextIOWrapper(
-        io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", write_through=True
+        io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", "\n", write_through=True
     )
     serve(read, write, greeting)
     os._exit(0)

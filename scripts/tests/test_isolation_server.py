@@ -1,0 +1,379 @@
+"""The server: workers start, end and start again; nothing outlives the grader."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from isolation_rooms import RUNNER, active, limits, package, room
+
+from tito import isolation
+from tito.isolation import (
+    Limits,
+    Server,
+    StudentError,
+    UseOutsideTest,
+    WorkerDied,
+    WorkerTimeout,
+    process,
+    seccomp,
+)
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="about Linux's processes")
+STARTS = ["fork", "spawn", "spawn-pipes"] if sys.platform == "linux" else ["spawn"]
+LAYERS = {
+    *("private grader", "namespaces", "resource limits", "own user", "no capabilities"),
+    *("death with parent", "no new privileges", "Landlock", "system call filter"),
+}
+
+
+@pytest.fixture(params=STARTS)
+def server(request):
+    with room(package(room=RUNNER), start=request.param) as server:
+        yield server
+
+
+@pytest.fixture
+def forked():
+    with room(package(room=RUNNER), start="fork") as server:
+        yield server
+
+
+def run(source, *arguments):
+    """Run a source's `attack` in the worker."""
+    from tinytorch.room import run
+
+    return run(textwrap.dedent(source), *arguments)
+
+
+def test_every_way_to_start_works_and_says_what_holds(server):
+    assert run("def attack(): return 5") == 5
+    report = server.isolation
+    assert report["start"] in STARTS
+    assert {layer["name"] for layer in report["layers"]} == LAYERS
+    assert all(layer["detail"] for layer in report["layers"])
+    if report["start"] == "fork":
+        assert "resource limits" in active(server)
+
+
+@pytest.mark.parametrize("server", STARTS[1:], indirect=True)
+def test_spawned_workers_end_at_deadlines_and_start_again(server):
+    for _ in range(2):
+        server.begin_test(0.5)
+        with contextlib.suppress(WorkerTimeout):  # a slow machine may not even start in time
+            run("def attack():\n    while True: pass")
+        assert isinstance(server.end_test(), WorkerTimeout)
+    server.begin_test(20)
+    assert run("def attack(): return 1") == 1
+    with pytest.raises(WorkerDied) as caught:
+        run("import os\ndef attack(): os._exit(4)")
+    assert caught.value.exit_code == 4
+
+
+def test_output_reaches_the_grader_with_the_answer(server):
+    source = "def attack(n):\n    for i in range(n): print('line', i)\n    return n"
+    for n in (1, 7, 700):
+        run(source, n)
+        if server.isolation["start"] == "spawn-pipes" and os.name == "nt":
+            time.sleep(0.1)
+        assert server.take_output() == "".join(f"line {i}\n" for i in range(n))
+
+
+def test_a_budget_spans_the_tests_of_a_checkpoint(forked):
+    forked.fresh(0.6)
+    slow = "import time\ndef attack(): time.sleep(0.25)"
+    for _ in range(2):
+        forked.begin_test(5)
+        run(slow)
+        assert forked.end_test() is None
+    forked.begin_test(5)
+    with pytest.raises(WorkerTimeout) as caught:
+        run(slow)
+    assert (caught.value.scope, caught.value.seconds) == ("checkpoint", 0.6)
+    assert "0.6 s of this checkpoint are used up" in str(caught.value)
+    forked.end_test()
+    forked.begin_test(5)
+    with pytest.raises(WorkerTimeout):
+        run(slow)
+    forked.end_test()
+    forked.fresh(5)
+    forked.begin_test(5)
+    run(slow)
+
+
+def test_a_test_that_only_waits_is_over_too(forked):
+    run("def attack(): return 1")
+    forked.begin_test(0.1)
+    time.sleep(0.2)
+    assert isinstance(forked.end_test(), WorkerTimeout)
+
+
+def test_a_death_that_the_test_swallows_is_still_known(forked):
+    with contextlib.suppress(WorkerDied):
+        run("import os\ndef attack(): os._exit(0)")
+    assert isinstance(forked.fatal, WorkerDied)
+    assert forked.end_test() is forked.fatal
+    forked.begin_test(5)
+    assert forked.fatal is None
+    assert run("def attack(): return 1") == 1
+    assert forked.end_test() is None
+
+
+def test_memory_of_the_worker_is_measured_living_and_dead(forked):
+    source = "import numpy as np\nkept = []\ndef attack(n): kept.append(np.ones(n << 17)); return 1"
+    run(source, 1)
+    small = forked.peak_memory()
+    run(source, 100)
+    large = forked.peak_memory()
+    assert large - small > 90 << 20
+    forked.fresh()
+    forked.begin_test(5)
+    run(source, 1)
+    assert forked.peak_memory() < large - (50 << 20)
+    with contextlib.suppress(WorkerDied):
+        run("import os, numpy as np\ndef attack(): x = np.ones(100 << 17); os._exit(0)")
+    assert forked.peak_memory() > 100 << 20
+
+
+def test_nothing_is_started_by_an_import_or_outside_a_test():
+    server = Server(package(room=RUNNER))
+    with pytest.raises(UseOutsideTest):
+        server.operate("fetch", 1)
+    server.close()
+
+
+def test_two_servers_are_not_installed_at_once(forked):
+    with pytest.raises(RuntimeError, match="already"):
+        isolation.install(forked)
+
+
+@linux_only
+def test_a_fork_server_that_is_gone_is_replaced(forked):
+    run("def attack(): return 1")
+    os.kill(forked._forks._process.pid, signal.SIGKILL)
+    with pytest.raises(WorkerDied):
+        run("import time\ndef attack(): time.sleep(5)")
+    forked.end_test()
+    forked.begin_test(10)
+    assert run("def attack(): return 1") == 1
+
+
+def test_a_worker_that_cannot_start_says_why(monkeypatch):
+    monkeypatch.setattr(process, "BOOT", "raise SystemExit('no {0} today')")
+    for start in ("fork", "spawn"):
+        refused = pytest.raises(WorkerDied, match=r"could not be started: no \w+ today")
+        with room(package(room=RUNNER), start=start), refused:
+            run("def attack(): return 1")
+
+
+def alive(pid):
+    """Whether a process lives (a zombie does not)."""
+    try:
+        return ") Z" not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@linux_only
+@pytest.mark.parametrize("without", [(), ("namespaces",)], ids=["all", "no namespaces"])
+def test_nothing_outlives_a_grader_that_is_killed(without, tmp_path):
+    script = """
+        import sys, time
+        from isolation_rooms import *
+        with room(package(room=RUNNER), limits=limits(without={without!r})) as server:
+            from tinytorch.room import run
+            source = "import os, time\\ndef attack(): os.fork(); time.sleep(600)"
+            run("def attack(): return 1")
+            print(server._worker.process, server._forks._process.pid, flush=True)
+            run(source)
+    """
+    path = os.pathsep.join((str(Path(__file__).parent), *filter(None, sys.path)))
+    command = [sys.executable, "-c", textwrap.dedent(script).format(without=without)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
+    ) as grader:
+        pids = [int(word) for word in grader.stdout.readline().split()]
+        assert len(pids) == 2
+        assert all(map(alive, pids))
+        grader.kill()
+    until = time.monotonic() + 8
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not any(map(alive, pids))
+
+
+def test_close_leaves_no_process_and_no_folder(server):
+    run("def attack():\n    open('x', 'w').write('y')")
+    folder, pid = server._worker.folder, server._worker.process
+    assert os.path.isdir(folder)
+    server.close()
+    assert not os.path.exists(folder)
+    assert not alive(pid) or sys.platform != "linux"
+
+
+def test_named_folders_can_be_read_and_not_written(tmp_path):
+    (tmp_path / "data.txt").write_text("shipped")
+    with contextlib.suppress(PermissionError):
+        for folder in (tmp_path, *tmp_path.parents[:-2]):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    source = """
+        import os
+        def attack(data):
+            path = os.environ["TINYTORCH_DATA"]
+            try: open(os.path.join(path, "new"), "w")
+            except OSError: return open(os.path.join(path, "data.txt")).read(), os.listdir(path)
+    """
+    with room(package(room=RUNNER), folders={"TINYTORCH_DATA": str(tmp_path)}):
+        assert run(source, str(tmp_path)) == ("shipped", ["data.txt"])
+
+
+@linux_only
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="needs root")
+def test_named_folders_of_root_alone_can_be_read(tmp_path):
+    (tmp_path / "data.txt").write_text("shipped")
+    tmp_path.chmod(0o755)
+    tmp_path.parent.chmod(0o700)
+    source = """
+        import os
+        def attack(): return open(os.environ["TINYTORCH_DATA"] + "/data.txt").read()
+    """
+    with room(package(room=RUNNER), folders={"TINYTORCH_DATA": str(tmp_path)}):
+        assert run(source) == "shipped"
+
+
+def test_the_environment_is_short(forked, monkeypatch):
+    environment = dict(run("import os\ndef attack(): return dict(os.environ)"))
+    allowed = {*process.ENVIRONMENT, "HOME", "TMPDIR", "TEMP", "TMP", "USER", "LOGNAME"}
+    assert set(environment) <= allowed | {"MPLBACKEND", "MPLCONFIGDIR"}
+    assert environment["HOME"] == forked._worker.folder
+
+
+def test_modules_beside_the_package_are_out_of_reach(forked):
+    source = """
+        import importlib, sys
+        def attack():
+            found = []
+            for name in ("tito.grading", "tito.cli", "checkpoints", "conftest", "isolation_rooms"):
+                try: found.append(importlib.import_module(name).__name__)
+                except ImportError: pass
+            return found, [path for path in sys.path if not path or path == "."]
+    """
+    assert run(source) == ([], [])
+
+
+def test_the_standard_library_is_whole(forked):
+    """Also where Python's folder is closed to the worker's user."""
+    source = """
+        import importlib
+        def attack():
+            for name in ("sqlite3", "email.mime.text", "asyncio", "multiprocessing", "http.server",
+                         "numpy.polynomial", "concurrent.futures", "zoneinfo", "encodings.idna"):
+                importlib.import_module(name)
+    """
+    run(source)
+
+
+def test_threads_and_blas_work_in_the_worker(forked):
+    source = """
+        import threading, numpy as np
+        def attack():
+            results = []
+            def work(): results.append((np.ones((200, 200)) @ np.ones((200, 200))).sum())
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            return results
+    """
+    assert run(source) == [200.0**3] * 8
+
+
+def test_a_server_on_localhost_works_inside_the_worker_where_namespaces_do(forked):
+    run("def attack(): return 1")
+    if "namespaces" not in active(forked):
+        pytest.skip("sockets are refused where there is no network namespace")
+    source = """
+        import http.server, threading, urllib.request
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                self.send_response(200); self.end_headers(); self.wfile.write(b"hello")
+        def attack():
+            server = http.server.ThreadingHTTPServer(("localhost", 0), Handler)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            url = f"http://localhost:{server.server_address[1]}/"
+            with urllib.request.urlopen(url, timeout=5) as answer: return answer.read()
+    """
+    assert run(source) == b"hello"
+
+
+def test_files_can_be_copied_and_saved_as_usual(forked):
+    source = """
+        import numpy as np, os, shutil, tempfile
+        def attack():
+            np.savez("a.npz", x=np.arange(3))
+            shutil.copy2("a.npz", "b.npz")
+            with tempfile.NamedTemporaryFile(dir=".", delete=False) as file: file.write(b"x")
+            os.replace(file.name, "c")
+            os.makedirs("d/e")
+            shutil.rmtree("d")
+            return np.load("b.npz")["x"].tolist(), sorted(os.listdir(".")), tempfile.gettempdir()
+    """
+    values, names, folder = run(source)
+    assert values == [0, 1, 2]
+    assert names == ["a.npz", "b.npz", "c"]
+    assert folder == forked._worker.folder
+
+
+@pytest.mark.parametrize("machine", seccomp.ARCHITECTURES)
+def test_the_filter_fits_and_returns_on_every_path(machine):
+    steps = seccomp.program(machine, 123, (2, 10))
+    count = len(steps) // 8
+    assert count * 8 == len(steps)
+    assert count < 4096
+    import struct
+
+    for at in range(count):
+        code, yes, no, _ = struct.unpack_from("HBBI", steps, 8 * at)
+        if code & 7 == 5:
+            assert at + 1 + max(yes, no) < count
+    assert struct.unpack_from("HBBI", steps, 8 * (count - 1))[0] == seccomp.RETURN
+
+
+def test_limits_are_adjustable():
+    with room(package(room=RUNNER), limits=Limits(memory=1 << 30)):
+        with pytest.raises(MemoryError):
+            run("import numpy as np\ndef attack(): return np.ones(1 << 27).sum()")
+        assert run("import numpy as np\ndef attack(): return np.ones(1 << 24).sum()") == 1 << 24
+
+
+@linux_only
+def test_processor_time_is_limited():
+    with room(package(room=RUNNER), limits=limits(cpu_seconds=1)) as server:
+        server.begin_test(20)
+        with pytest.raises(WorkerDied, match="used up its 1 s of processor time"):
+            run("def attack():\n    while True: pass")
+
+
+@linux_only
+def test_the_grader_is_private_while_it_serves(forked):
+    run("def attack(): return 1")
+    import ctypes
+
+    assert ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0
+    assert forked.isolation["layers"][0] == {
+        "name": "private grader",
+        "active": True,
+        "detail": "its memory and environment are closed to its user",
+    }
+
+
+def test_a_student_error_is_not_the_end(forked):
+    for _ in range(3):
+        with pytest.raises(StudentError):
+            run("def attack(): raise SystemExit(0)")
+    assert run("def attack(): return 1") == 1
+    assert forked.fatal is None
