@@ -236,8 +236,10 @@ def settle(op: Primitive, out: Any, arrays: list[Any], params: dict[str, Any]) -
     return out if wide else out.astype(FLOAT32)
 
 
-def share_version(result: ArrayBox, source: ArrayBox) -> None:
-    """Give a view the version cell of its source; a copy keeps its own."""
+def share_version(result: ArrayBox, source: Any) -> None:
+    """Give a view the version cell of its source; a copy, or a view of an array, keeps its own."""
+    if not isinstance(source, ArrayBox):
+        return
     out, array = result._data, source._data
     if out is array or out.base is array or (out.base is not None and out.base is array.base):
         result._version = source._version
@@ -258,7 +260,8 @@ def explained(
                 break
     listed = " and ".join(str(shape) for shape in shapes)
     given = "".join(f", {name}={value}" for name, value in params.items() if value is not None)
-    return type(error)(f"cannot {op.name} shape{'s'[: len(shapes) > 1]} {listed}{given}: {reason}")
+    kind = type(error) if isinstance(error, IndexError) else ValueError  # AxisError is both
+    return kind(f"cannot {op.name} shape{'s'[: len(shapes) > 1]} {listed}{given}: {reason}")
 
 
 def record(

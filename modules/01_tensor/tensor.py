@@ -432,7 +432,7 @@ div, neg, abs = Op("div", np.divide), Op("neg", np.negative), Op("abs", np.abs)
 exp, log, sqrt, tanh = (Op(rule.__name__, rule) for rule in (np.exp, np.log, np.sqrt, np.tanh))
 pow = Op("pow", lambda a, b: a**b)  # knows that x ** 2 is x * x, which np.power does not
 eq, ne, lt, le, gt, ge = (
-    Op(rule.__name__, rule, differentiable=False)
+    Op("compare", rule, differentiable=False)
     for rule in (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
 )
 astype = Op("astype", lambda x, *, dtype: x.astype(dtype))
