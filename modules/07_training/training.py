@@ -1,0 +1,1368 @@
+# ---
+# jupyter:
+#   jupytext:
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Module 07: Training
+#
+# You put the parts together: a loop that trains any model on any data, measures it honestly, stops
+# in time, and survives a power cut.
+#
+# - **You build** metrics (accuracy, precision, recall, F1, the confusion matrix), one training step
+#   with accumulation and clipping, evaluation, early stopping, checkpoints that are safe, atomic
+#   and exact, and `Trainer.fit`.
+# - **You need** 01 to 06: tensors, `Module`, the losses, `no_grad`, optimizers and schedules. A
+#   *dataloader* is anything that yields pairs `(inputs, targets)`, such as a list; module 08 makes
+#   better ones.
+# - **Time**: 5 to 7 hours. Step 6 is the long one.
+#
+# The loop fits on a postcard: forward, loss, backward, step. What makes it engineering is
+# everything around it that can be wrong without any error: a mean over means, a mode not switched,
+# a gradient not cleared, a state not saved. Each step below takes one of these.
+
+# %%
+#| default_exp core.training
+
+# %%
+#| export
+import itertools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinytorch.core.autograd import no_grad
+from tinytorch.core.layers import Module
+from tinytorch.core.losses import (  # noqa: F401 (training is where they are looked for)
+    BCELoss,
+    BCEWithLogitsLoss,
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MeanSquaredError,
+    MSELoss,
+    NLLLoss,
+)
+from tinytorch.core.optimizers import LRScheduler, Optimizer, clip_grad_norm_
+from tinytorch.core.tensor import Tensor, default_generator
+from tinytorch.utils.progress import Progress
+from tinytorch.utils.statefile import read_state, write_state
+
+Dataloader = Iterable[Any]  # of pairs (inputs, targets): tensors, arrays or lists
+
+# %% [markdown]
+# ## Step 1: Count what is right
+#
+# A loss is for the optimizer; people want to know how many answers are right. The answer of a
+# classifier is the class with the highest score. Scores come as (N, C), or (N, C, …) for one answer
+# per pixel, or (B, T, V) for one per token; targets have the same shape without the class axis. A
+# binary classifier gives one number per example, and 0.5 divides the answers (for logits, pass
+# `threshold=0`).
+#
+# **Averaging.** An epoch is measured in batches, and the last one is smaller. *Worked example:* 3
+# of 4 right in the first batch, 0 of 1 in the second. The accuracy is $3/5 = 0.6$; the mean of the
+# batches' accuracies is $(0.75 + 0)/2 = 0.375$. So a metric collects counts with `update` and
+# divides once, in `compute`.
+
+
+# %%
+#| export
+def plain(values: Any) -> np.ndarray:
+    """Return the array of a tensor, an array or a list."""
+    return np.asarray(values.data if isinstance(values, Tensor) else values)
+
+
+def class_labels(outputs: Any, targets: Any, threshold: float = 0.5) -> tuple[Any, Any]:
+    """Return predicted and true classes as flat integer arrays of one length.
+
+    Args:
+        outputs: Scores with a class axis (the second or the last one), one number per example,
+            or integer classes.
+        targets: Classes; or, of the shape of the scores, one-hot rows.
+        threshold: Where a single number becomes class 1.
+    """
+    scores, truth = plain(outputs), plain(targets)
+    if scores.ndim and scores.shape[-1] == 1 and scores.size == truth.size:
+        scores, truth = scores.ravel(), truth.ravel()
+    if scores.shape == truth.shape and (scores.ndim < 2 or truth.dtype.kind in "iub"):
+        if scores.dtype.kind not in "iub":
+            several = truth.size and truth.max() > 1  # then these are classes, not probabilities
+            scores = np.rint(scores) if several else scores > threshold
+        return scores.astype(np.int64, copy=False).ravel(), truth.astype(
+            np.int64, copy=False
+        ).ravel()
+    axes = (1, scores.ndim - 1) if scores.ndim > 1 else ()
+    fits = [a for a in axes if scores.shape[:a] + scores.shape[a + 1 :] == truth.shape]
+    if scores.shape != truth.shape and not fits:
+        raise ValueError(f"cannot match outputs {scores.shape} with targets {truth.shape}")
+    ### BEGIN SOLUTION
+    if scores.shape == truth.shape:
+        fits, truth = [1], truth.argmax(axis=1)
+    return scores.argmax(axis=fits[0]).ravel(), truth.astype(np.int64, copy=False).ravel()
+    ### END SOLUTION
+
+
+class Metric:
+    """A figure that is collected batch by batch: reset, update, update, …, compute.
+
+    Attributes:
+        name: Its key in the history.
+    """
+
+    name = "metric"
+
+    def __init__(self, threshold: float = 0.5):
+        self.threshold = threshold
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self.matrix = np.zeros((0, 0), dtype=np.int64)
+        self.correct = self.total = 0
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        """Take a batch into account."""
+        raise TypeError(f"{type(self).__name__} has no update(); define one")
+
+    def compute(self) -> Any:
+        """The figure for everything since the last reset."""
+        raise TypeError(f"{type(self).__name__} has no compute(); define one")
+
+    def __call__(self, outputs: Any, targets: Any) -> Any:
+        """The figure for one batch alone."""
+        self.reset()
+        self.update(outputs, targets)
+        return self.compute()
+
+
+class Accuracy(Metric):
+    """The share of right answers; 0 before there were any."""
+
+    name = "accuracy"
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        """Count the right answers (`self.correct`) and all answers (`self.total`)."""
+        predicted, truth = class_labels(outputs, targets, self.threshold)
+        ### BEGIN SOLUTION
+        self.correct += int((predicted == truth).sum())
+        self.total += truth.size
+        ### END SOLUTION
+
+    def compute(self) -> float:
+        """Right answers over all answers."""
+        ### BEGIN SOLUTION
+        return self.correct / self.total if self.total else 0.0
+        ### END SOLUTION
+
+
+# %%
+accuracy = Accuracy()
+accuracy.update(Tensor([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 4.0]]), np.array([0, 1, 0, 1]))
+print(accuracy.compute())
+accuracy.update(Tensor([[0.0, 1.0]]), np.array([0]))
+print(accuracy.compute())
+# Expected output:
+# 0.75
+# 0.6
+
+
+# %%
+#| test
+def test_accuracy_weighs_answers_not_batches():
+    accuracy = Accuracy()
+    assert accuracy.compute() == 0.0
+    accuracy.update(np.eye(3), np.array([0, 1, 0]))
+    accuracy.update(np.eye(3)[:1], np.array([2]))
+    assert accuracy.compute() == 0.5
+    assert accuracy(Tensor([[0.9], [0.2]]), np.array([1, 1])) == 0.5
+    assert accuracy(Tensor([[0.9], [0.2]]), Tensor([[1.0], [1.0]])) == 0.5
+
+
+def test_the_class_axis_is_found():
+    scores = np.zeros((2, 3, 4))  # (N, C, T)
+    scores[:, 2] = 1
+    predicted, truth = class_labels(scores, np.full((2, 4), 2))
+    assert predicted.tolist() == truth.tolist() == [2] * 8
+    predicted, _ = class_labels(np.eye(5)[None, :3], np.array([[0, 1, 2]]))  # (B, T, V)
+    assert predicted.tolist() == [0, 1, 2]
+
+
+if __name__ == "__main__":
+    test_accuracy_weighs_answers_not_batches()
+    test_the_class_axis_is_found()
+
+# %% [markdown]
+# ## Step 2: Which errors: the confusion matrix
+#
+# A model that always says "healthy" is right for 99 of 100 patients. Count instead in a table $M$,
+# true class in the row, predicted class in the column:
+#
+# $$\text{precision}_c = \frac{M_{cc}}{\sum_i M_{ic}}, \qquad
+# \text{recall}_c = \frac{M_{cc}}{\sum_j M_{cj}}, \qquad
+# F_1 = \frac{2 \cdot \text{precision} \cdot \text{recall}}{\text{precision} + \text{recall}}$$
+#
+# Precision: of those I called $c$, how many were (down a column). Recall: of those that were $c$,
+# how many I found (along a row). Where nothing was called $c$, or nothing was, the quotient is
+# $0/0$ and counts as 0.
+#
+# *Worked example:* true 1 1 1 0 0, predicted 1 1 0 1 0. $M = \begin{pmatrix}1 & 1\\ 1 &
+# 2\end{pmatrix}$; for class 1, precision $2/3$ and recall $2/3$.
+#
+# Averages over classes: `"macro"`, each class alike; `"weighted"`, by how often it is true;
+# `"micro"`, all decisions together (here the accuracy); `"binary"`, class 1 only. `"auto"` is
+# binary for two classes and macro for more. Classes that never occur are left out.
+#
+# **Counting fast:** the pair (true $t$, predicted $p$) is the number $tC + p$; `np.bincount` counts
+# numbers in one pass, without a loop over the examples.
+
+
+# %%
+#| export
+def compute_confusion_matrix(
+    targets: Any, predictions: Any, num_classes: int | None = None
+) -> np.ndarray:
+    """Count how often each true class (row) was taken for each class (column).
+
+    Args:
+        targets: True classes, shape (N,); or a model, and then `predictions` is a dataloader.
+        predictions: Predicted classes, shape (N,), or scores, shape (N, C).
+        num_classes: Size of the table; by default just large enough.
+
+    Returns:
+        Shape (num_classes, num_classes), int64.
+    """
+    if isinstance(targets, Module):
+        counted = ConfusionMatrix()
+        evaluate_model(targets, predictions, metrics=[counted])
+        size = max(num_classes or 0, len(counted.matrix))
+        return counted.grown(size)
+    scores = plain(predictions)
+    predicted, truth = class_labels(
+        scores if scores.ndim > 1 else scores.astype(int, copy=False), targets
+    )
+    least = 1 + int(max(predicted.max(initial=-1), truth.max(initial=-1)))
+    size = least if num_classes is None else num_classes
+    if size < least or min(predicted.min(initial=0), truth.min(initial=0)) < 0:
+        raise ValueError(f"classes must be from 0 to {size - 1}; give num_classes={least} or more")
+    ### BEGIN SOLUTION
+    return np.bincount(truth * size + predicted, minlength=size * size).reshape(size, size)
+    ### END SOLUTION
+
+
+def class_scores(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return precision, recall and F1 of each class, 0 where a quotient would be 0/0."""
+    ### BEGIN SOLUTION
+    right = np.diagonal(matrix).astype(np.float64)
+    called, actual = matrix.sum(axis=0), matrix.sum(axis=1)
+    precision = right / np.maximum(called, 1)
+    recall = right / np.maximum(actual, 1)
+    return precision, recall, 2 * right / np.maximum(called + actual, 1)
+    ### END SOLUTION
+
+
+def averaged(matrix: np.ndarray, which: int, average: str) -> float:
+    """Average one of the three class scores over the classes."""
+    if average == "auto":
+        average = "binary" if len(matrix) <= 2 else "macro"
+    if average == "micro":
+        return float(np.trace(matrix) / max(matrix.sum(), 1))
+    scores, support = class_scores(matrix)[which], matrix.sum(axis=1)
+    if average == "binary":
+        return float(scores[1]) if len(scores) > 1 else 0.0
+    weights = support if average == "weighted" else (support + matrix.sum(axis=0) > 0)
+    return float((scores * weights).sum() / max(weights.sum(), 1))
+
+
+# %%
+#| export
+class ConfusionMatrix(Metric):
+    """The table of true against predicted classes, growing with the classes it meets."""
+
+    name = "confusion_matrix"
+
+    def grown(self, size: int) -> np.ndarray:
+        """The table, with rows and columns of zeros up to `size`."""
+        return np.pad(self.matrix, (0, size - len(self.matrix)))
+
+    def update(self, outputs: Any, targets: Any) -> None:
+        """Add a batch to the table."""
+        predicted, truth = class_labels(outputs, targets, self.threshold)
+        batch = compute_confusion_matrix(truth, predicted)
+        size = max(len(batch), len(self.matrix))
+        self.matrix = self.grown(size)
+        self.matrix[: len(batch), : len(batch)] += batch
+
+    def compute(self) -> Any:
+        """The table so far."""
+        return self.matrix.copy()
+
+
+class Precision(ConfusionMatrix):
+    """Of the answers "class c", the share that is right.
+
+    Args:
+        average: "auto", "binary", "macro", "micro" or "weighted".
+        threshold: As for `class_labels`.
+    """
+
+    name, which = "precision", 0
+
+    def __init__(self, average: str = "auto", threshold: float = 0.5):
+        if average not in ("auto", "binary", "macro", "micro", "weighted"):
+            raise ValueError(f"average is {average!r}; use auto, binary, macro, micro or weighted")
+        self.average = average
+        super().__init__(threshold)
+
+    def compute(self) -> float:
+        """The average over the classes so far."""
+        return averaged(self.matrix, self.which, self.average)
+
+
+class Recall(Precision):
+    """Of the examples of class c, the share that is found."""
+
+    name, which = "recall", 1
+
+
+class F1(Precision):
+    """The harmonic mean of precision and recall."""
+
+    name, which = "f1", 2
+
+
+# %%
+truth, predicted = np.array([1, 1, 1, 0, 0]), np.array([1, 1, 0, 1, 0])
+print(compute_confusion_matrix(truth, predicted).tolist())
+print(f"{Precision()(predicted, truth):.3f} {Recall(average='macro')(predicted, truth):.3f}")
+# Expected output:
+# [[1, 1], [1, 2]]
+# 0.667 0.583
+
+
+# %%
+#| test
+def test_rows_are_true_and_columns_predicted():
+    matrix = compute_confusion_matrix([0, 0, 2], [1, 0, 2], num_classes=4)
+    assert matrix.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+
+
+def test_scores_of_classes():
+    precision, recall, f1 = class_scores(np.array([[2, 2, 0], [0, 0, 0], [0, 2, 4]]))
+    np.testing.assert_allclose(precision, [1, 0, 1])
+    np.testing.assert_allclose(recall, [0.5, 0, 2 / 3])
+    np.testing.assert_allclose(f1, [2 / 3, 0, 0.8])
+
+
+def test_metrics_collect_over_batches():
+    recall = Recall(average="macro")
+    recall.update(np.eye(3), np.array([0, 1, 1]))
+    recall.update(np.eye(3)[:1], np.array([0]))
+    assert recall.compute() == (1 + 0.5 + 0) / 3
+
+
+if __name__ == "__main__":
+    test_rows_are_true_and_columns_predicted()
+    test_scores_of_classes()
+    test_metrics_collect_over_batches()
+
+# %% [markdown]
+# ## Step 3: One training step
+#
+# Clear the gradients, forward, loss, backward, (clip,) step. In this order.
+#
+# **Accumulation.** A batch of 256 may not fit in memory; four of 64 do, one after the other. Since
+# `backward` *adds* to the gradients, call it four times, then step once. For the same result as the
+# large batch, the sum must be a mean: weigh each loss by its share of the examples. *Worked
+# example:* batches of 3 and 1, mean losses 2 and 6. The mean over four examples is $2 \cdot \frac34
+# + 6 \cdot \frac14 = 3$; adding gives 8, halving gives 4.
+#
+# **Cost:** the activations of one small batch instead of all of them; the forward and backward work
+# is the same. The systems section measures both.
+
+
+# %%
+#| export
+def batches(dataloader: Dataloader) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the pairs of a dataloader as tensors; refuse one that yields nothing."""
+    empty = True
+    for batch in dataloader:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            kind = type(batch).__name__
+            raise TypeError(f"a batch must be a pair (inputs, targets), got a {kind}")
+        empty = False
+        x, y = batch
+        if not isinstance(y, Tensor):
+            whole = np.asarray(y).dtype.kind in "iub"  # class labels stay integers
+            y = Tensor(np.asarray(y) if whole else y)
+        yield x if isinstance(x, Tensor) else Tensor(x), y
+    if empty:
+        raise ValueError("the dataloader yields no batch; was a generator read twice? give a list")
+
+
+def train_step(
+    model: Module,
+    loss: Callable[..., Tensor],
+    optimizer: Optimizer,
+    group: list[tuple[Tensor, Tensor]],
+    max_grad_norm: float | None = None,
+    metrics: Iterable[Metric] = (),
+) -> float:
+    """Make one update from one or several batches, as if they were one.
+
+    Args:
+        model, loss, optimizer: What is trained, and how; `loss` gives the mean over a batch.
+        group: Batches (inputs, targets), of whatever sizes.
+        max_grad_norm: Limit of the gradient's norm, if any.
+        metrics: Updated with each batch's outputs and targets.
+
+    Returns:
+        The mean loss over all examples of the group.
+    """
+    total = sum(len(y) for _, y in group)
+    ### BEGIN SOLUTION
+    optimizer.zero_grad()
+    mean_loss = 0.0
+    for x, y in group:
+        outputs = model(x)
+        value = loss(outputs, y) * (len(y) / total)
+        value.backward()
+        mean_loss += value.item()
+        for metric in metrics:
+            metric.update(outputs, y)
+    if max_grad_norm is not None:
+        clip_grad_norm_(model.parameters(), max_grad_norm)
+    optimizer.step()
+    return mean_loss
+    ### END SOLUTION
+
+
+# %%
+from tinytorch.core.layers import Linear
+from tinytorch.core.optimizers import SGD
+
+x, y = Tensor([[1.0], [2.0], [3.0], [4.0]]), Tensor([[2.0], [4.0], [6.0], [8.0]])
+for name, group in (("at once", [(x, y)]), ("in two", [(x[:3], y[:3]), (x[3:], y[3:])])):
+    line = Linear(1, 1)
+    line.load_state_dict({"weight": [[1.0]], "bias": [0.0]})
+    first = train_step(line, MSELoss(), SGD(line.parameters(), lr=0.01), group)
+    print(f"{name}: loss {first:.2f}, then weight {line.weight.item():.2f}")
+# Expected output:
+# at once: loss 7.50, then weight 1.15
+# in two: loss 7.50, then weight 1.15
+
+
+# %%
+#| test
+from tinytorch.core.layers import MLP, Dropout, Linear, Sequential
+from tinytorch.core.optimizers import SGD, Adam, StepLR
+from tinytorch.core.tensor import manual_seed
+
+
+def test_small_batches_make_one_large_step():
+    rng = np.random.default_rng(0)
+    x, y = Tensor(rng.random((5, 2))), Tensor(rng.random((5, 1)))
+    weights = []
+    for group in ([(x, y)], [(x[:4], y[:4]), (x[4:], y[4:])]):
+        model = Linear(2, 1)
+        model.load_state_dict({"weight": [[1.0, -1.0]], "bias": [0.0]})
+        optimizer = SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            train_step(model, MSELoss(), optimizer, group)
+        weights.append(model.weight.numpy())
+    np.testing.assert_allclose(weights[0], weights[1], rtol=1e-5)
+
+
+def test_the_gradient_is_clipped_before_the_step():
+    model = Linear(1, 1, bias=False)
+    before = model.weight.item()
+    far = (Tensor([[1.0]]), Tensor([[1000.0]]))
+    train_step(model, MSELoss(), SGD(model.parameters(), lr=1.0), [far], max_grad_norm=0.25)
+    np.testing.assert_allclose(model.weight.item() - before, 0.25, rtol=1e-4)
+
+
+if __name__ == "__main__":
+    test_small_batches_make_one_large_step()
+    test_the_gradient_is_clipped_before_the_step()
+
+# %% [markdown]
+# ## Step 4: Measure without touching
+#
+# Evaluation must leave no trace. Three things leave one:
+#
+# - **The mode.** Dropout must not drop and batch norm must not learn from the test set:
+#   `model.eval()`. Afterwards every module gets back the mode *it* had: someone may have frozen a
+#   part in evaluation mode on purpose.
+# - **The graph.** Without `no_grad()` every batch records a graph, for nothing.
+# - **The mean.** As in step 1: weigh each batch's loss by its examples.
+
+
+# %%
+#| export
+def default_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Cross-entropy, if the outputs are scores of classes; else NaN: nobody said which loss."""
+    scores = outputs.ndim == targets.ndim + 1 and outputs.shape[1] > 1
+    if scores and targets.dtype.kind in "iu":
+        return CrossEntropyLoss()(outputs, targets)
+    return Tensor(math.nan)
+
+
+def evaluate_model(
+    model: Module,
+    dataloader: Dataloader,
+    loss: Callable[..., Tensor] | None = None,
+    metrics: Iterable[Metric] | None = None,
+) -> dict[str, Any]:
+    """Measure a model on data, and leave it as it was.
+
+    Args:
+        model: Put into evaluation mode for the time being.
+        dataloader: Yields pairs (inputs, targets).
+        loss: Gives the mean over a batch; by default `default_loss`.
+        metrics: By default accuracy.
+
+    Returns:
+        {"loss": the mean over all examples, "samples": their number, name: figure of each metric}.
+    """
+    loss = default_loss if loss is None else loss
+    metrics = [Accuracy()] if metrics is None else list(metrics)
+    for metric in metrics:
+        metric.reset()
+    modes = [(part, part.training) for part in model.modules()]
+    ### BEGIN SOLUTION
+    total, samples = 0.0, 0
+    model.eval()
+    try:
+        with no_grad():
+            for x, y in batches(dataloader):
+                outputs = model(x)
+                total += loss(outputs, y).item() * len(y)
+                samples += len(y)
+                for metric in metrics:
+                    metric.update(outputs, y)
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    figures = {metric.name: metric.compute() for metric in metrics}
+    return {"loss": total / samples, "samples": samples, **figures}
+    ### END SOLUTION
+
+
+# %%
+coin = Linear(2, 2)  # always sure that it is class 1
+coin.load_state_dict({"weight": np.zeros((2, 2)), "bias": [0.0, 4.0]})
+data = [(np.zeros((3, 2)), np.array([1, 1, 0])), (np.zeros((1, 2)), np.array([0]))]
+measured = evaluate_model(coin, data)
+print(f"loss {measured['loss']:.4f}, accuracy {measured['accuracy']}, of {measured['samples']}")
+# Expected output:
+# loss 2.0181, accuracy 0.5, of 4
+
+
+# %%
+#| test
+def test_evaluation_leaves_no_trace():
+    model = Sequential(Linear(2, 2), Dropout(0.5))
+    model.train()
+    list(model.children())[1].eval()
+    modes = [part.training for part in model.modules()]
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    evaluate_model(model, [(np.ones((4, 2)), np.array([0, 1, 0, 1]))])
+    assert [part.training for part in model.modules()] == modes
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_evaluation_averages_over_examples():
+    data = [(np.zeros((3, 2)), np.array([1, 1, 1])), (np.zeros((1, 2)), np.array([0]))]
+    coin = Linear(2, 2)
+    coin.load_state_dict({"weight": np.zeros((2, 2)), "bias": [0.0, 4.0]})
+    measured = evaluate_model(coin, data)
+    wanted = (3 * np.log1p(np.exp(-4)) + np.log1p(np.exp(4))) / 4
+    np.testing.assert_allclose(measured["loss"], wanted, rtol=1e-5)
+    assert measured["accuracy"] == 0.75
+
+
+if __name__ == "__main__":
+    test_evaluation_leaves_no_trace()
+    test_evaluation_averages_over_examples()
+
+# %% [markdown]
+# ## Step 5: Stop in time
+#
+# At some point the training loss goes on falling and the validation loss begins to rise: the model
+# learns the training set by heart. Early stopping waits `patience` epochs for an improvement of
+# more than `min_delta`, then stops, and the weights of the best epoch come back.
+#
+# *Worked example:* patience 2, validation losses 5, 4, 4.5, 3, 3.2, 3.1. Best after the second
+# epoch; one bad; better again, the count of bad epochs returns to 0; bad, bad: stop after the
+# sixth. The best weights are those of the fourth.
+#
+# NaN is never an improvement: a comparison with NaN is False, so write the test as "is it better",
+# not as "is it not worse".
+
+
+# %%
+#| export
+def higher_is_better(monitor: str) -> bool:
+    """Whether a figure is one of those that should rise, by its name."""
+    return monitor.endswith(("accuracy", "precision", "recall", "f1"))
+
+
+class EarlyStopping:
+    """Stop when a figure has not improved for some epochs, and bring the best weights back.
+
+    Args:
+        patience: Epochs in a row without improvement after which to stop, at least 1.
+        min_delta: What an improvement must exceed.
+        monitor: The figure; by default "val_loss", or "loss" without validation data.
+        mode: "min", "max", or "auto" by the figure's name.
+        restore_best: Whether the best weights return when training ends.
+    """
+
+    def __init__(
+        self,
+        patience: int = 5,
+        min_delta: float = 0.0,
+        monitor: str | None = None,
+        mode: str = "auto",
+        restore_best: bool = True,
+    ):
+        if patience < 1 or mode not in ("auto", "min", "max"):
+            raise ValueError(f"patience {patience}, mode {mode!r}: use 1 or more; auto, min or max")
+        rising = mode == "max" or (mode == "auto" and higher_is_better(monitor or "loss"))
+        self.patience, self.min_delta, self.monitor = patience, min_delta, monitor
+        self.sign = 1.0 if rising else -1.0
+        self.restore_best = restore_best
+        self.best, self.bad_epochs, self.best_weights = -math.inf * self.sign, 0, None
+
+    def update(self, value: float, model: Module | None = None) -> bool:
+        """Take the figure of one more epoch; say whether to stop.
+
+        An improvement becomes `best`, sets `bad_epochs` to 0, and if `restore_best` the model's
+        state is kept in `best_weights`.
+        """
+        ### BEGIN SOLUTION
+        if self.sign * (value - self.best) > self.min_delta:
+            self.best, self.bad_epochs = value, 0
+            if model is not None and self.restore_best:
+                self.best_weights = model.state_dict()
+        else:
+            self.bad_epochs += 1
+        return self.bad_epochs >= self.patience
+        ### END SOLUTION
+
+    def restore(self, model: Module) -> None:
+        """Give the model the best weights, if they were kept."""
+        if self.best_weights is not None:
+            model.load_state_dict(self.best_weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What must travel with a checkpoint."""
+        names = ("best", "bad_epochs", "best_weights")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.best, self.bad_epochs = saved["best"], saved["bad_epochs"]
+        self.best_weights = saved["best_weights"]
+
+
+# %%
+stopping = EarlyStopping(patience=2)
+for epoch, value in enumerate([5, 4, 4.5, 3, 3.2, 3.1, 2], start=1):
+    if stopping.update(value):
+        print(f"stop after epoch {epoch}, best {stopping.best}")
+        break
+# Expected output:
+# stop after epoch 6, best 3
+
+
+# %%
+#| test
+def test_patience_counts_epochs_in_a_row():
+    stopping = EarlyStopping(patience=2, min_delta=0.1)
+    assert [stopping.update(v) for v in (1.0, 0.95, 0.8, 0.75, math.nan)] == [False] * 4 + [True]
+    assert stopping.best == 0.8
+    rising = EarlyStopping(patience=1, monitor="val_accuracy")
+    assert [rising.update(v) for v in (0.5, 0.6, 0.6)] == [False, False, True]
+
+
+def test_the_best_weights_return():
+    model, stopping = Linear(1, 1), EarlyStopping(patience=1)
+    stopping.update(1.0, model)
+    best = model.weight.item()
+    model.weight.data = model.weight.data + 1
+    assert stopping.update(2.0, model)
+    stopping.restore(model)
+    assert model.weight.item() == best
+
+
+if __name__ == "__main__":
+    test_patience_counts_epochs_in_a_row()
+    test_the_best_weights_return()
+
+# %% [markdown]
+# ## Step 6: Checkpoints: safe, atomic, exact
+#
+# **Exact.** To go on as if nothing had happened takes more than weights: the optimizer's state, the
+# schedule's, the epoch, and the state of the random numbers, or dropout draws other masks. All of
+# it travels, and a resumed run gives the *same bits* as one that was never interrupted.
+#
+# **Atomic.** A process killed halfway through `open(path, "wb")` and `write` leaves half a file
+# where the good one was. So write to a temporary file *beside* it, force it to disk (`fsync`), then
+# `os.replace`: the file system shows either the old file or the new one, never a mixture. If
+# anything fails, the temporary file goes and the old one stays.
+#
+# **Safe.** PyTorch's classic format is a pickle, and unpickling a file can run any program its
+# author liked. Ours is a zip with two kinds of entry: `checkpoint.json`, numbers, texts and the
+# structure; `arrays/0.npy` and so on, raw numbers. Neither can contain code. The zip's checksums
+# tell a damaged file, `checkpoint.json` a foreign one. The name does not matter: `best_model.pkl`
+# is the same zip.
+#
+# *Worked example:* `{"epoch": 3, "weight": array}` becomes the entries `arrays/0.npy` and `{"dict":
+# [["epoch", 3], ["weight", {"array": 0}]]}`. Dictionaries are lists of pairs because the
+# optimizer's have numbers as keys, which JSON cannot.
+
+
+# %%
+#| export
+PathLike = str | os.PathLike[str]
+
+
+def write_atomically(path: PathLike, write: Callable[[Any], None]) -> None:
+    """Let `write(file)` fill a temporary file, then put it in the place of `path` in one move.
+
+    Whatever fails, the old file stays as it was and no temporary file is left.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    ### BEGIN SOLUTION
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    ### END SOLUTION
+
+
+def save_checkpoint(
+    path: PathLike,
+    model: Module,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    epoch: int = 0,
+    **extra: Any,
+) -> None:
+    """Save all that training needs to go on, to a file that cannot contain code.
+
+    The content is a dictionary: "model", "optimizer", "scheduler" hold the state_dict of each
+    (None for what is not given), "epoch" and "extra" what was passed, and "random" the state of
+    `default_generator.bit_generator`.
+
+    Args:
+        path: The file, replaced in one move; its directory is made if need be.
+        extra: More to keep: numbers, texts, lists, dictionaries, arrays.
+    """
+    ### BEGIN SOLUTION
+    content = {
+        "model": dict(model.state_dict()),
+        "optimizer": optimizer.state_dict() if optimizer is not None else None,
+        "scheduler": scheduler.state_dict() if scheduler is not None else None,
+        "epoch": epoch,
+        "random": default_generator.bit_generator.state,
+        "extra": extra,
+    }
+    write_atomically(path, lambda file: write_state(file, content))
+    ### END SOLUTION
+
+
+def load_checkpoint(
+    path: PathLike,
+    model: Module | None = None,
+    optimizer: Optimizer | None = None,
+    scheduler: LRScheduler | None = None,
+    restore_random: bool = True,
+) -> dict[str, Any]:
+    """Load a checkpoint into the parts given, and return its content.
+
+    Raises:
+        ValueError: If the file is foreign or damaged, or lacks the state of a part; then nothing
+            has changed.
+    """
+    content = read_state(path)
+    parts = {"model": model, "optimizer": optimizer, "scheduler": scheduler}
+    for name, part in parts.items():
+        if part is not None and content.get(name) is None:
+            raise ValueError(f"{os.fspath(path)} holds no {name}; save one, or load without it")
+    ### BEGIN SOLUTION
+    for name, part in parts.items():
+        if part is not None:
+            part.load_state_dict(content[name])
+    if restore_random:
+        default_generator.bit_generator.state = content["random"]
+    return content
+    ### END SOLUTION
+
+
+# %%
+import zipfile
+
+from tinytorch.core.optimizers import Adam
+from tinytorch.core.tensor import manual_seed, rand
+
+manual_seed(0)
+net = Linear(3, 2)
+adam = Adam(net.parameters())
+save_checkpoint("best_model.pkl", net, adam, epoch=3, note="first")
+drawn = rand(2).numpy()
+content = load_checkpoint("best_model.pkl", net, adam)
+print(content["epoch"], content["extra"], np.array_equal(drawn, rand(2).numpy()))
+print(zipfile.ZipFile("best_model.pkl").namelist())
+# Expected output:
+# 3 {'note': 'first'} True
+# ['checkpoint.json', 'arrays/0.npy', 'arrays/1.npy']
+
+
+# %%
+#| test
+import tempfile
+
+
+def test_a_checkpoint_brings_everything_back():
+    model = Linear(2, 1)
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    train_step(model, MSELoss(), optimizer, [(Tensor([[1.0, 2.0]]), Tensor([[1.0]]))])
+    weight = model.weight.numpy().copy()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "deep" / "model.ckpt"
+        save_checkpoint(path, model, optimizer, epoch=2, curve=[1.0, 0.5])
+        other = Linear(2, 1)
+        fresh = SGD(other.parameters(), lr=0.5)
+        content = load_checkpoint(path, other, fresh)
+        assert os.listdir(path.parent) == ["model.ckpt"]
+    np.testing.assert_array_equal(other.weight.numpy(), weight)
+    assert content["epoch"] == 2
+    assert content["extra"] == {"curve": [1.0, 0.5]}
+    assert fresh.param_groups[0]["lr"] == 0.1
+
+
+def test_a_failed_save_leaves_the_old_file():
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.ckpt"
+        path.write_bytes(b"good")
+        np.testing.assert_raises(OSError, write_atomically, path, fail)
+        assert path.read_bytes() == b"good"
+        assert os.listdir(folder) == ["model.ckpt"]
+
+
+if __name__ == "__main__":
+    test_a_checkpoint_brings_everything_back()
+    test_a_failed_save_leaves_the_old_file()
+
+# %% [markdown]
+# ## Step 7: The loop
+#
+# `Trainer.fit` now has only to call the parts in the right order. Per epoch: training mode; one
+# `train_step` for each group of batches; the means of the epoch; validation; the schedule; the
+# history; early stopping; the checkpoint; the callbacks.
+#
+# The checkpoint comes after everything that changes state in this epoch, so that a resumed run
+# starts exactly where the next epoch would have. `save_best` writes only when the monitored figure
+# is better than in all epochs before; otherwise every epoch is written. `resume_from` continues up
+# to `epochs` in all.
+#
+# A callback is a function `callback(trainer, logs)`, called after each epoch, or an object with any
+# of `on_train_begin(trainer)`, `on_step_end(trainer, loss)`, `on_epoch_end(trainer, logs)`,
+# `on_train_end(trainer)`. It may set `trainer.stop_training`.
+
+
+# %%
+#| export
+class History(dict[str, list[Any]]):
+    """Each figure's values, epoch by epoch: history["val_loss"][3]."""
+
+    def append(self, logs: dict[str, Any]) -> None:
+        """Add an epoch."""
+        for name, value in logs.items():
+            self.setdefault(name, []).append(value)
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs there are."""
+        return max(map(len, self.values()), default=0)
+
+    def last_is_best(self, monitor: str) -> bool:
+        """Whether the last epoch is better than all before."""
+        sign = 1.0 if higher_is_better(monitor) else -1.0
+        *earlier, last = (sign * value for value in self[monitor])
+        return not math.isnan(last) and all(last > value for value in earlier if value == value)
+
+    def __missing__(self, name: str) -> list[Any]:
+        if name.startswith("train_") and name[6:] in self:
+            return self[name[6:]]
+        raise KeyError(f"no {name!r} in the history; it has {', '.join(self) or 'nothing yet'}")
+
+
+def notify(callbacks: Iterable[Any], event: str, trainer: "Trainer", *details: Any) -> None:
+    """Call each callback that listens to an event; a plain function listens to on_epoch_end."""
+    for callback in callbacks:
+        if hasattr(callback, event):
+            getattr(callback, event)(trainer, *details)
+        elif event == "on_epoch_end" and callable(callback):
+            callback(trainer, *details)
+
+
+# %%
+#| export
+class Trainer:
+    """Train a model on batches, measure it, save it.
+
+    Args:
+        model: A Module.
+        loss: From outputs and targets to the mean loss over the batch.
+        optimizer: Bound to the model's parameters here, if it has none.
+        metrics: Figures to collect besides the loss.
+        scheduler: A learning-rate schedule of the optimizer.
+        schedule: Whether it goes on after every "epoch" or after every "step".
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        loss: Callable[..., Tensor],
+        optimizer: Optimizer,
+        metrics: Iterable[Metric] | None = None,
+        scheduler: LRScheduler | None = None,
+        schedule: str = "epoch",
+    ):
+        if (reduction := getattr(loss, "reduction", "mean")) != "mean":
+            raise ValueError(f"the loss has reduction={reduction!r}; training needs the mean")
+        if schedule not in ("epoch", "step"):
+            raise ValueError(f"schedule is {schedule!r}; use 'epoch' or 'step'")
+        if not optimizer.bound:
+            optimizer.bind(model.parameters())
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.metrics = list(metrics or [])
+        self.scheduler, self.schedule = scheduler, schedule
+        self.history, self.epoch, self.stop_training = History(), 0, False
+        self.early_stopping: EarlyStopping | None = None
+
+    def train_epoch(
+        self,
+        dataloader: Dataloader,
+        accumulate: int = 1,
+        max_grad_norm: float | None = None,
+        after_step: Callable[[int, float], None] = lambda done, loss: None,
+    ) -> dict[str, Any]:
+        """Go through the data once, `accumulate` batches to a step; return the means.
+
+        Returns:
+            {"loss": the mean over all examples, name: figure of each metric}.
+        """
+        for metric in self.metrics:
+            metric.reset()
+        stream, done = batches(dataloader), 0
+        ### BEGIN SOLUTION
+        self.model.train()
+        total, samples = 0.0, 0
+        while group := list(itertools.islice(stream, accumulate)):
+            loss = train_step(
+                self.model, self.loss, self.optimizer, group, max_grad_norm, self.metrics
+            )
+            size = sum(len(y) for _, y in group)
+            total, samples, done = total + loss * size, samples + size, done + len(group)
+            if self.scheduler is not None and self.schedule == "step":
+                self.scheduler.step()
+            after_step(done, loss)
+        return {"loss": total / samples} | {m.name: m.compute() for m in self.metrics}
+        ### END SOLUTION
+
+    def fit(
+        self,
+        train_dataloader: Dataloader,
+        val_dataloader: Dataloader | None = None,
+        epochs: int = 1,
+        save_best: bool = False,
+        checkpoint_path: PathLike | None = None,
+        early_stopping: EarlyStopping | int | None = None,
+        callbacks: Iterable[Any] = (),
+        accumulate: int = 1,
+        max_grad_norm: float | None = None,
+        monitor: str | None = None,
+        resume_from: PathLike | None = None,
+        verbose: bool = True,
+    ) -> History:
+        """Train for some epochs.
+
+        Args:
+            train_dataloader, val_dataloader: Yield pairs (inputs, targets), anew each epoch.
+            epochs: How many more; with `resume_from`, how many in all.
+            save_best: Write the checkpoint only when `monitor` is better than ever.
+            checkpoint_path: Where to write it, each epoch or the best one.
+            early_stopping: An EarlyStopping, or its patience.
+            callbacks: See step 7.
+            accumulate: Batches to each update.
+            max_grad_norm: Limit of the gradient's norm, if any.
+            monitor: For `save_best`: by default "val_loss", or "loss" without validation data.
+            resume_from: A checkpoint to go on from.
+            verbose: Whether to show progress.
+
+        Returns:
+            The history, also of the epochs before a resume.
+        """
+        if accumulate < 1 or epochs < 0:
+            raise ValueError(f"accumulate {accumulate}, epochs {epochs}: use 1 or more, 0 or more")
+        if save_best and checkpoint_path is None:
+            raise ValueError("save_best needs a checkpoint_path; say where the best model goes")
+        stopping = EarlyStopping(early_stopping) if type(early_stopping) is int else early_stopping
+        watched = "val_loss" if val_dataloader is not None else "loss"
+        self.early_stopping, self.stop_training = stopping, False
+        callbacks = list(callbacks)
+        last = epochs + (self.epoch if resume_from is None else 0)
+        if resume_from is not None:
+            self.load(resume_from)
+        notify(callbacks, "on_train_begin", self)
+        while self.epoch < last and not self.stop_training:
+            if hasattr(train_dataloader, "set_epoch"):
+                train_dataloader.set_epoch(self.epoch)
+            total = len(train_dataloader) if hasattr(train_dataloader, "__len__") else 0
+            progress = Progress(f"epoch {self.epoch + 1}/{last}", total, verbose)
+
+            def after_step(done: int, loss: float, progress: Progress = progress) -> None:
+                progress.step(done, loss)
+                notify(callbacks, "on_step_end", self, loss)
+
+            logs = self.run_epoch(
+                train_dataloader, val_dataloader, accumulate, max_grad_norm, after_step
+            )
+            self.epoch += 1
+            self.history.append(logs)
+            progress.close(logs)
+            if stopping is not None:
+                value = self.history[stopping.monitor or watched][-1]
+                self.stop_training = stopping.update(value, self.model)
+            if checkpoint_path is not None and (
+                not save_best or self.history.last_is_best(monitor or watched)
+            ):
+                self.save(checkpoint_path)
+            notify(callbacks, "on_epoch_end", self, logs)
+        if stopping is not None:
+            stopping.restore(self.model)
+        notify(callbacks, "on_train_end", self)
+        return self.history
+
+    def run_epoch(
+        self,
+        train_dataloader: Dataloader,
+        val_dataloader: Dataloader | None,
+        accumulate: int,
+        max_grad_norm: float | None,
+        after_step: Callable[[int, float], None],
+    ) -> dict[str, Any]:
+        """Train, validate, and move a schedule that goes by epochs.
+
+        Returns:
+            The figures of the epoch; those of the validation, but "samples", begin with "val_".
+        """
+        ### BEGIN SOLUTION
+        logs = self.train_epoch(train_dataloader, accumulate, max_grad_norm, after_step)
+        if val_dataloader is not None:
+            measured = evaluate_model(self.model, val_dataloader, self.loss, self.metrics)
+            logs |= {f"val_{k}": v for k, v in measured.items() if k != "samples"}
+        if self.scheduler is not None and self.schedule == "epoch":
+            self.scheduler.step()
+        return logs
+        ### END SOLUTION
+
+    def evaluate(self, dataloader: Dataloader) -> dict[str, Any]:
+        """Measure the model with the trainer's loss and metrics."""
+        return evaluate_model(self.model, dataloader, self.loss, self.metrics)
+
+    def save(self, path: PathLike) -> None:
+        """Write a checkpoint from which `fit` can go on."""
+        stopping = self.early_stopping.state_dict() if self.early_stopping is not None else None
+        history = {name: list(values) for name, values in self.history.items()}
+        parts = (self.model, self.optimizer, self.scheduler)
+        save_checkpoint(path, *parts, self.epoch, history=history, early_stopping=stopping)
+
+    def load(self, path: PathLike) -> None:
+        """Go on from a checkpoint: model, optimizer, schedule, epoch, history, random numbers."""
+        content = load_checkpoint(path, self.model, self.optimizer, self.scheduler)
+        self.epoch = content["epoch"]
+        self.history = History(content["extra"].get("history", {}))
+        if self.early_stopping is not None and content["extra"].get("early_stopping"):
+            self.early_stopping.load_state_dict(content["extra"]["early_stopping"])
+            self.stop_training = self.early_stopping.bad_epochs >= self.early_stopping.patience
+
+
+# %%
+from tinytorch.core.layers import MLP
+
+manual_seed(1)
+corners = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
+xor = [(corners, np.array([0, 1, 1, 0]))]
+trainer = Trainer(MLP(2, 8, 2), CrossEntropyLoss(), Adam(lr=0.05), [Accuracy()])
+history = trainer.fit(xor, epochs=200, verbose=False)
+print(f"accuracy {history['accuracy'][-1]}, loss below 0.05: {history['loss'][-1] < 0.05}")
+# Expected output:
+# accuracy 1.0, loss below 0.05: True
+
+
+# %%
+#| test
+def line_data(count=24):
+    """Batches of y = 2x - 1, the last one smaller."""
+    x = np.linspace(-1, 1, count, dtype=np.float32)[:, None]
+    y = 2 * x - 1
+    return [(x[i : i + 7], y[i : i + 7]) for i in range(0, count, 7)]
+
+
+def test_fit_learns_a_line_and_validates():
+    trainer = Trainer(Linear(1, 1), MSELoss(), SGD(lr=0.2))
+    history = trainer.fit(line_data(), line_data(9), epochs=30, verbose=False)
+    assert history.epochs == 30
+    assert history["val_loss"][-1] < 1e-3
+    assert history["train_loss"] is history["loss"]
+
+
+def test_a_resumed_run_is_the_same_run():
+    def make():
+        manual_seed(3)
+        model = Sequential(Linear(1, 8), Dropout(0.5), Linear(8, 1))
+        optimizer = Adam(model.parameters(), lr=0.1)
+        return Trainer(model, MSELoss(), optimizer, scheduler=StepLR(optimizer, 2))
+
+    whole, half, rest = make(), make(), None
+    manual_seed(4)
+    whole.fit(line_data(), epochs=4, verbose=False)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "last.ckpt"
+        manual_seed(4)
+        half.fit(line_data(), epochs=2, checkpoint_path=path, verbose=False)
+        rest = make()
+        rest.fit(line_data(), epochs=4, resume_from=path, verbose=False)
+    assert rest.history["loss"] == whole.history["loss"]
+    for a, b in zip(rest.model.parameters(), whole.model.parameters(), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+if __name__ == "__main__":
+    test_fit_learns_a_line_and_validates()
+    test_a_resumed_run_is_the_same_run()
+
+# %% [markdown]
+# ## Step 8: Look at the curve
+#
+# Numbers hide what a curve shows at once: a rate too high (it jumps), too low (it crawls),
+# overfitting (validation turns up), a bug (it is flat). `plot_training_history` draws with
+# matplotlib if it is installed, and with text if not. A *sparkline* is the smallest plot there is:
+# one character per epoch, its height scaled between the least and the greatest value.
+#
+# *Worked example:* with eight heights 0 to 7, the values 0, 5, 10 become heights 0, 4 (3.5 rounded
+# to even) and 7.
+
+
+# %%
+#| export
+HEIGHTS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Iterable[float]) -> str:
+    """Draw each value as one of `HEIGHTS`: a space for NaN, the lowest if all are equal."""
+    ### BEGIN SOLUTION
+    numbers = np.array(list(values), dtype=np.float64)
+    finite = numbers[np.isfinite(numbers)]
+    low = finite.min() if finite.size else 0.0
+    span = (finite.max() - low if finite.size else 0.0) or 1.0
+    marks = [round(7 * (v - low) / span) if math.isfinite(v) else None for v in numbers]
+    return "".join(" " if mark is None else HEIGHTS[mark] for mark in marks)
+    ### END SOLUTION
+
+
+def history_as_text(history: dict[str, list[Any]]) -> str:
+    """One line for each figure: name, sparkline, first and last value."""
+    lines = []
+    for name, values in history.items():
+        if values and isinstance(values[0], int | float):
+            lines.append(f"{name:<14} {sparkline(values)} {values[0]:.4g} -> {values[-1]:.4g}")
+    return "\n".join(lines)
+
+
+def plot_training_history(history: dict[str, list[Any]], path: PathLike | None = None) -> Any:
+    """Draw the figures of a history, training against validation, one panel for each.
+
+    Args:
+        history: What `Trainer.fit` returns.
+        path: Where to write the picture, if anywhere: .png, .svg or .pdf.
+
+    Returns:
+        The matplotlib figure; None if matplotlib is missing: then the curves are printed as text.
+
+    Raises:
+        ImportError: If a path is given and matplotlib is missing.
+    """
+    try:
+        from tinytorch.utils.plotting import draw_history
+    except ImportError:
+        advice = "matplotlib is missing; install the extra: pip install 'tinytorch[plots]'"
+        if path is not None:
+            raise ImportError(advice) from None
+        encoding = sys.stdout.encoding or "utf-8"
+        text = f"{history_as_text(history)}\n({advice})"
+        print(text.encode(encoding, "replace").decode(encoding))
+        return None
+    return draw_history(history, path)
+
+
+# %%
+print(sparkline([0, 5, 10, 10, 5, 0]))
+print(history_as_text({"loss": [2.0, 1.0, 0.5, 0.25], "val_loss": [2.1, 1.2, 1.0, 1.4]}))
+# Expected output:
+# ▁▅██▅▁
+# loss           █▄▂▁ 2 -> 0.25
+# val_loss       █▂▁▄ 2.1 -> 1.4
+
+
+# %%
+#| test
+def test_sparkline_scales_between_the_extremes():
+    assert sparkline([1, 2, 3, 4, 5, 6, 7, 8]) == HEIGHTS
+    assert sparkline([3.0, 3.0]) == "▁▁"
+    assert sparkline([0.0, math.nan, 1.0]) == "▁ █"
+    assert sparkline([]) == ""
+
+
+def test_a_history_is_drawn_to_a_file():
+    import importlib.util
+
+    if importlib.util.find_spec("matplotlib"):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "curve.png"
+            plot_training_history({"loss": [2.0, 1.0], "val_loss": [2.0, 1.5]}, path)
+            assert path.read_bytes().startswith(b"\x89PNG")
+
+
+if __name__ == "__main__":
+    test_sparkline_scales_between_the_extremes()
+    test_a_history_is_drawn_to_a_file()
+
+# %% [markdown]
+# ## Systems: what training holds in memory, and what a checkpoint weighs
+#
+# The activations of a batch live until `backward` has used them. So the peak of a step grows with
+# the batch, and accumulation divides it: measured here for one update on 512 examples.
+
+
+# %%
+import tracemalloc
+
+
+def peak_megabytes(work: Callable[..., Any], *arguments: Any) -> float:
+    """The highest level of new memory while `work` runs."""
+    tracemalloc.start()
+    work(*arguments)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak / 1e6
+
+
+deep = MLP(64, [256, 256, 256], 10)
+descent = SGD(deep.parameters(), lr=0.01)
+inputs, labels = rand(512, 64), Tensor(np.arange(512) % 10)
+train_step(deep, CrossEntropyLoss(), descent, [(inputs, labels)])
+for parts in (1, 2, 4, 8):
+    size = 512 // parts
+    cuts = [slice(i, i + size) for i in range(0, 512, size)]
+    group = [(inputs[cut], labels[cut]) for cut in cuts]
+    peak = peak_megabytes(train_step, deep, CrossEntropyLoss(), descent, group)
+    print(f"{parts} x {size}: {peak:.1f} MB")
+# Expected output:
+# 1 x 512: ... MB
+# 2 x 256: ... MB
+# 4 x 128: ... MB
+# 8 x 64: ... MB
+
+# %% [markdown]
+# The floor is what does not depend on the batch: the gradients. And on disk, the optimizer's state
+# weighs as much as it does in memory: with Adam a checkpoint is three times the model.
+
+
+# %%
+parameter_bytes = sum(p.nbytes for p in deep.parameters())
+for kind in (SGD, Adam):
+    optimizer = kind(deep.parameters(), lr=0.001)
+    train_step(deep, CrossEntropyLoss(), optimizer, [(inputs, labels)])
+    save_checkpoint("size.ckpt", deep, optimizer)
+    ratio = os.path.getsize("size.ckpt") / parameter_bytes
+    print(f"{kind.__name__:<4} {ratio:.1f}x the parameters")
+# Expected output:
+# SGD  1.0x the parameters
+# Adam 3.0x the parameters
+
+# %% [markdown]
+# ## Pitfalls
+#
+# - **`model.eval()` and never back.** Dropout is off for the rest of training; the loss even looks
+#   better.
+# - **`total += loss`, the tensor.** Every batch's graph stays alive until the epoch ends. Take
+#   `loss.item()`.
+# - **A generator as dataloader.** It is empty in the second epoch. Pass a list, or an object that
+#   starts anew with every `for`.
+# - **Choosing the best epoch on the test set.** Then it is a validation set, and you have no test
+#   set.
+# - **float64 inputs.** NumPy makes float64 by default, and every product with them is float64:
+#   twice the memory, half the speed.
+# - **Resuming on other batches.** Bit-exact needs the same data in the same order: shuffle with the
+#   course's random numbers, or by epoch number (`set_epoch`).
+#
+# ## What PyTorch does differently, and why
+#
+# - It has no trainer: research changes the loop itself, so PyTorch leaves it to you. Lightning,
+#   Accelerate and Keras offer one; ours has the shape of theirs.
+# - `torch.save` writes a zip too, but with a pickle inside, since anything may be saved;
+#   `weights_only=True`, the default since 2.6, refuses to run what is in it. `safetensors` is the
+#   format without code, as ours is.
+# - Its random state is one per device, plus one per loader worker: exact resumption takes all of
+#   them, and deterministic kernels besides.
+#
+# ## Sources
+#
+# Goodfellow, Bengio and Courville 2016, sections 7.8 (early stopping) and 8.1 · Prechelt 1998,
+# "Early stopping, but when?" · Powers 2011, "Evaluation: from precision, recall and F-measure …" ·
+# Paszke et al. 2019, "PyTorch" · Pillai et al. 2014, "All file systems are not created equal" (what
+# `rename` and `fsync` promise).
+#
+# ## Reflection
+#
+# Your training runs for three days on a machine that is switched off now and then without warning.
+# Write 150–300 words in `reflection.md`: what do you save, how often, and under how many names?
+# What would you lose at the worst moment? Which of the things saved could be left out if you
+# accepted a run that is as good but not bit-identical, and how would you convince a colleague that
+# it is as good?
+#
+# ## Checkpoint
+#
+#     tito checkpoint run 07
