@@ -91,7 +91,7 @@ def test_json_is_the_report(small_tree):
         ("checkpoint run autograf", "did you mean autograd (05_autograd)?"),
         ("checkpoint status", "no report.json yet; make one with: tito grade"),
         ("test", "say which module: tito test 01"),
-        ("report render", "write it again with: tito grade"),
+        ("report render", "make one with: tito grade"),
     ],
 )
 def test_bad_usage_exits_two_and_says_what_to_do(small_tree, words, message):
@@ -125,7 +125,9 @@ def test_a_failing_unit_test_points_into_the_module(small_tree, capfd):
     """`tito test` prints the student's own file and line."""
     path = small_tree / "modules" / "01_tensor" / "tensor.py"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace("return a + b", "return a - b"), encoding="utf-8")
+    wrong = text.replace("return a @ b", "return a * b")
+    assert wrong != text
+    path.write_text(wrong, encoding="utf-8")
     assert main(["-C", str(small_tree), "test", "01"]) == 1
     printed = capfd.readouterr().out
     assert "modules/01_tensor/tensor.py:" in printed

@@ -13,7 +13,8 @@ from tito.isolation import (
     WorkerTimeout,
 )
 
-HEADLINE = 79
+HEADLINE = 79  # columns
+IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
 
@@ -62,12 +63,12 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
     if isinstance(error, NotImplementedError):
         return "not_started", _stub(error, of) | {"traceback": frames}
     if isinstance(error, StudentError):
-        kind = getattr(error, "remote_type", type(error).__name__)
-        parts = {
-            "headline": fit(f"{of}: raised {kind}: {error}"),
-            "got": f"{kind}: {error}",
-            "traceback": frames,
-        }
-        return ("error" if getattr(error, "kind", "") in ("import", "crash") else "failed"), parts
+        told = f"{error.remote_type}: {error}"
+        parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": frames}
+        if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
+            parts["headline"] = fit(f"the module cannot be imported: {error}")
+            parts["hint"] = "every test of this module waits until it can be imported"
+            return "error", parts
+        return ("failed" if error.kind in ("raised", "unsendable") else "error"), parts
     got = f"{type(error).__name__}: {show(str(error))}"
     return "failed", {"headline": fit(f"{of}: its result could not be used"), "got": got}
