@@ -93,7 +93,8 @@ Vertex = Node | Tensor  # of the graph: a Node, or a leaf Tensor that requires g
 def arithmetic_rules() -> Rules:
     """The rules of arithmetic: one for each input.
 
-    `pow` has exactly no slope where b is 0, even at a = 0; and none for b where a is 0.
+    `pow` has exactly no slope for a where b is 0, even at a = 0; and none for b where a is 0 and
+    b is not negative.
     """
     ### BEGIN SOLUTION
     return {
@@ -104,7 +105,7 @@ def arithmetic_rules() -> Rules:
         ops.div: (lambda g, out, a, b: g / b, lambda g, out, a, b: -g * (a / b) / b),
         ops.pow: (
             lambda g, out, a, b: g * b * a ** (b - (b != 0)),
-            lambda g, out, a, b: g * a**b * np.log(np.where(a == 0, 1, a)),
+            lambda g, out, a, b: g * a**b * np.log(np.where((a == 0) & (b >= 0), 1, a)),
         ),
     }
     ### END SOLUTION
