@@ -144,13 +144,25 @@ def table(rows: Sequence[Ratio], ours: str = "tinytorch", theirs: str = "torch")
     return "\n".join(line.rstrip() for line in lines)
 
 
-def finish(rows: Sequence[Ratio], options: argparse.Namespace, **extra: Any) -> int:
+def finish(
+    rows: Sequence[Ratio],
+    options: argparse.Namespace,
+    *,
+    sides: tuple[str, str] = ("tinytorch", "torch"),
+    **extra: Any,
+) -> int:
     """Print the table, write the JSON when asked, and return the exit status.
+
+    Args:
+        rows: The comparisons.
+        options: What `start` read.
+        sides: What the two sides are called, if not ours and PyTorch's.
+        extra: Further entries of the JSON record.
 
     Returns:
         0, or 1 when a limit was missed.
     """
-    print(table(rows))
+    print(table(rows, *sides))
     print(f"threads {options.threads}, rounds {options.runs}, medians")
     if options.json:
         record = {"threads": options.threads, "rows": [asdict(row) for row in rows], **extra}
