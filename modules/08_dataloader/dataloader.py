@@ -1010,7 +1010,7 @@ def read_idx(data: bytes) -> np.ndarray:
     ### BEGIN SOLUTION
     if len(data) < 4 or data[:3] != b"\x00\x00\x08" or len(data) < 4 + 4 * data[3]:
         raise ValueError(
-            f"not an IDX file of bytes: it begins with {data[:4].hex(' ') or 'nothing'}"
+            f"not an IDX file: it begins with {data[:4].hex(' ') or 'nothing'}; get it again"
         )
     shape = struct.unpack(f">{data[3]}I", data[4 : 4 + 4 * data[3]])
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * data[3])
@@ -1028,7 +1028,9 @@ def read_cifar10(data: bytes) -> tuple[np.ndarray, np.ndarray]:
     """
     ### BEGIN SOLUTION
     if not data or len(data) % 3073:
-        raise ValueError(f"a CIFAR-10 batch of {len(data)} bytes is no whole number of 3073 bytes")
+        raise ValueError(
+            f"a CIFAR-10 batch of {len(data)} bytes is no multiple of 3073; get it again"
+        )
     records = np.frombuffer(data, np.uint8).reshape(-1, 3073)
     return records[:, 1:].reshape(-1, 3, 32, 32), checks.labels_below_ten(records[:, 0])
     ### END SOLUTION

@@ -24,7 +24,8 @@ def column(data: Any, name: str, allow_nan: bool = False) -> Any:
         data = np.asarray(data)
         data = data.astype(np.float32) if data.dtype == np.float64 else data
     if not hasattr(data, "shape") or not data.shape or data.dtype.kind not in "biuf":
-        raise TypeError(f"{name} is {type(data).__name__}; give an array with a row per sample")
+        kind = f"of dtype {data.dtype}" if hasattr(data, "dtype") else f"a {type(data).__name__}"
+        raise TypeError(f"{name} is {kind}; give an array of numbers with a row per sample")
     numbers = isinstance(data, np.ndarray) and data.dtype.kind == "f" and data.size
     if numbers and not allow_nan and np.isnan(data.min()):  # any NaN makes the minimum NaN
         first = tuple(int(i) for i in np.argwhere(np.isnan(data))[0])
@@ -104,7 +105,10 @@ def scale(mean: Any, std: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and deviation as float32 vectors, the deviation above 0."""
     means, stds = (np.atleast_1d(np.asarray(part, np.float32)) for part in (mean, std))
     if not np.all(stds > 0) or not np.isfinite(means).all():
-        raise ValueError(f"cannot normalise with mean {mean} and std {std}: std must be above 0")
+        raise ValueError(
+            f"cannot normalise with mean {mean} and std {std}: give finite means, and deviations"
+            " above 0"
+        )
     return means, stds
 
 

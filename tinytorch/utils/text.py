@@ -81,8 +81,8 @@ def room_for_merges(vocab_size: int, special: int) -> int:
     if not isinstance(vocab_size, int) or vocab_size < 256 + special:
         marks = f" and {special} special tokens" if special else ""
         raise ValueError(
-            f"vocab_size {vocab_size!r} is too small: the 256 bytes{marks} need {256 + special};"
-            " use at least that"
+            f"vocab_size {vocab_size!r} will not do: the 256 bytes{marks} need a whole number of at"
+            f" least {256 + special}"
         )
     return vocab_size - 256 - special
 
