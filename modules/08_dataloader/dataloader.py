@@ -336,7 +336,7 @@ if __name__ == "__main__":
 #     [(x₀, y₀), (x₁, y₁), (x₂, y₂)]   →   (stack x, stack y)      x: (2,) → (3, 2),  y: () → (3,)
 #
 # The dtype must survive. Labels that arrive as float32 cannot index anything. Whole numbers become
-# int64 and Python floats float32, as everywhere in the course; arrays keep what they have.
+# int64 and Python floats float32, as everywhere in the course; what comes from NumPy keeps its own.
 
 
 # %%
@@ -368,7 +368,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
     if any(array.shape != arrays[0].shape for array in arrays):
         raise checks.unlike(arrays)
     batch = np.stack(arrays)
-    return Tensor._wrap(batch.astype(np.float32) if isinstance(first, float) else batch)
+    return Tensor._wrap(batch.astype(np.float32) if type(first) is float else batch)
     ### END SOLUTION
 
 
@@ -389,7 +389,7 @@ def test_collate_stacks_and_keeps_dtypes():
     assert (x.dtype, y.dtype, y.shape) == (np.float32, np.int64, (2,))
     assert default_collate([0.5, 1.5]).dtype == np.float32
     assert default_collate([np.uint8(1), np.uint8(2)]).dtype == np.uint8
-    assert default_collate([np.float64(1), np.float64(2)]).dtype in (np.float32, np.float64)
+    assert default_collate([np.float64(1), np.float64(2)]).dtype == np.float64
 
 
 def test_collate_follows_the_form_of_a_sample():
