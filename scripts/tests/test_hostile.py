@@ -6,6 +6,7 @@ they must be graded as if the hostile code were not there.
 """
 
 import os
+import re
 import textwrap
 from dataclasses import dataclass, field
 
@@ -312,8 +313,9 @@ def test_hostile_code_gains_and_harms_nothing(name, hostile_tree):
         assert "\x1b" not in content, file
         forged = [ln for ln in content.splitlines() if ln.startswith("::") and "100/100" in ln]
         assert not forged, file
+        fenced = re.sub(r"^(`{3,}).*?^\1$", "", content, flags=re.DOTALL | re.MULTILINE)
         if file.endswith((".svg", ".md")):
-            assert "<script" not in content, file
+            assert "<script" not in fenced, file
 
 
 def test_the_reference_is_untouched_by_its_neighbours(hostile_tree):
