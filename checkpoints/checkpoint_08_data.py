@@ -338,8 +338,8 @@ def test_epochs_differ_and_a_seed_repeats_them(rng):
     other = labels_of(make(seed + 1))
     expect_true(other != first, call="another seed", expected="another order", got=other[:8])
     resumed = make(seed)
-    resumed.epoch = 1
-    expect_equal(labels_of(resumed), second, call="epoch 1 after loader.epoch = 1")
+    resumed.set_epoch(1)
+    expect_equal(labels_of(resumed), second, call="epoch 1 after loader.set_epoch(1)")
 
 
 @asks("functionality", step=5, of="DataLoader.__len__", hint="round down when the rest is dropped")

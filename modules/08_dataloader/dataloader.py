@@ -1,9 +1,11 @@
 # ---
 # jupyter:
 #   jupytext:
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -527,7 +529,7 @@ if __name__ == "__main__":
 # dogs. And each epoch needs *another* order, or batches become a fixed set of their own. Both
 # should repeat exactly when asked to, so the order of epoch e is drawn from a generator seeded with
 # the pair `[seed, e]`: reproducible, different for every e, and the same whether you run epochs 0
-# to 9 or resume at 5 (`loader.epoch = 5`).
+# to 9 or resume at 5 (`loader.set_epoch(5)`; module 07's Trainer does it).
 #
 # One permutation of indices orders images *and* labels; shuffle them apart and every label is
 # wrong. Random transforms get a generator of their own per batch, `[seed, e, 1 + b]`, so that the
@@ -555,7 +557,7 @@ class DataLoader:
         prefetch_factor: Batches to load ahead per thread.
 
     Attributes:
-        epoch: The number of the next epoch; set it to resume.
+        epoch: The number of the next epoch.
     """
 
     def __init__(
@@ -580,6 +582,10 @@ class DataLoader:
         self.seed = checks.whole("seed", seed, least=0)
         self.shuffle, self.drop_last, self.collate_fn = shuffle, drop_last, collate_fn
         self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Make this the next epoch, as a resumed training does."""
+        self.epoch = epoch
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -667,7 +673,7 @@ def test_epochs_differ_and_seeds_repeat_them():
     assert (labels_of(b), labels_of(b)) == (first, second)
     assert labels_of(c) != first
     resumed = loader(7)
-    resumed.epoch = 1
+    resumed.set_epoch(1)
     assert labels_of(resumed) == second
 
 
