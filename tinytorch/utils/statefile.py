@@ -44,16 +44,17 @@ def read_state(path: str | os.PathLike[str]) -> Any:
         OSError: If the file cannot be read.
         ValueError: If it is no such file, a damaged one, or of a later version.
     """
-    problems = (zipfile.BadZipFile, ValueError, LookupError, TypeError, EOFError, MemoryError)
-    problems += (AttributeError, NotImplementedError, RecursionError)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _unpack(_manifest(archive)["content"], lambda i: _array(archive, i))
-    except problems as error:
-        raise ValueError(
-            f"cannot load {os.fspath(path)}: it is not a whole TinyTorch checkpoint ({error}); "
-            "use another file, or save it again"
-        ) from None
+    problems = (zipfile.BadZipFile, OSError, ValueError, LookupError, TypeError, EOFError)
+    problems += (AttributeError, MemoryError, RuntimeError)  # all of them seen on damaged bytes
+    with open(path, "rb") as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return _unpack(_manifest(archive)["content"], lambda i: _array(archive, i))
+        except problems as error:
+            raise ValueError(
+                f"cannot load {os.fspath(path)}: it is not a whole TinyTorch checkpoint ({error}); "
+                "use another file, or save it again"
+            ) from None
 
 
 def _manifest(archive: zipfile.ZipFile) -> dict[str, Any]:
