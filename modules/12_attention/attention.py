@@ -1,0 +1,808 @@
+# ---
+# jupyter:
+#   jupytext:
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Module 12: Attention
+#
+# You let the tokens of a sequence look at each other, and measure what that costs.
+#
+# - **You build** attention step by step; then the same as one fused operation with a gradient
+#   derived by hand, `scaled_dot_product_attention`; `causal_mask`; and the layers `SelfAttention`
+#   (one head) and `MultiHeadAttention`, whose weights can be exchanged with PyTorch's.
+# - **You need** 01 (`Tensor`), 02 (`softmax`), 03 (`Module`, `Linear`) and 05 (`register_vjp`).
+# - **Time**: about five hours. Steps 3 and 4 are the heart.
+
+# %%
+#| default_exp core.attention
+
+# %%
+#| export
+import math
+from typing import Any
+
+import numpy as np
+
+from tinytorch.core.activations import softmax
+from tinytorch.core.autograd import register_vjp
+from tinytorch.core.layers import Linear, Module, Parameter, xavier_uniform_
+from tinytorch.core.tensor import Tensor, apply, primitive, rand, where
+
+Array = np.ndarray
+
+# %% [markdown]
+# ## Step 1: Ask, compare, mix
+#
+# In "the animal did not cross because **it** was tired", what "it" is stands five words earlier. A
+# token must be able to fetch information from any other. Attention does it like a dictionary that
+# is looked up softly: every token sends out a *query* q (what am I looking for?), shows a *key* k
+# (what do I have?), and holds a *value* v (what do I give?). For T queries and S keys of D numbers:
+#
+# $$\text{scores} = \frac{q\, k^\top}{\sqrt D}, \qquad w = \text{softmax}(\text{scores}), \qquad
+# \text{out} = w\, v$$
+#
+# Scores and weights are (T, S): row i says how much query i takes from each key; the softmax runs
+# along the **keys**, so that each row sums to 1.
+#
+# *Two tokens, worked*, D = 4: q₀ = [2, 0, 0, 0], q₁ = 0; k₀ = [1, 0, 0, 0], k₁ = 0; v = [10], [20].
+# Query 0: q·k = 2 and 0, divided by √4: 1 and 0; softmax: e/(e + 1) = 0.7311 and 0.2689; out =
+# 7.311 + 5.379 = 12.689. Query 1: all scores 0, weights ½ and ½, out = 15.
+#
+# **Why √D?** If the numbers in q and k have variance 1, their dot product, a sum of D products, has
+# variance D. At D = 64 scores of ±8 are normal, and e⁸ is 3000: the softmax would take one key and
+# ignore the others, with almost no gradient. Divided by √D the variance is 1 whatever D is.
+#
+# `mask` (step 2 makes them) says by boolean which keys a query **may** attend to; or, if it is of
+# floats, what to add to the scores. `read_mask` (given) turns either into both. A query that may
+# attend to nothing gets zeros: softmax needs something finite to chew on, so forbidden scores
+# become the lowest number there is, and the weights are cleared once more afterwards.
+
+
+# %%
+#| export
+def read_mask(mask: Any) -> tuple[Array | None, Any]:
+    """Return (allowed, bias): where attention may go, and what is added to the scores."""
+    if mask is None:
+        return None, None
+    array = mask.data if isinstance(mask, Tensor) else np.asarray(mask)
+    if array.dtype == bool:
+        return array, None
+    allowed = array > -np.inf
+    return allowed, where(allowed, mask, 0.0)
+
+
+def attention_by_steps(q: Tensor, k: Tensor, v: Tensor, mask: Any = None) -> tuple[Tensor, Tensor]:
+    """Compute attention from the operations of modules 01 and 02; for study.
+
+    Args:
+        q: Queries (..., T, D).
+        k: Keys (..., S, D).
+        v: Values (..., S, E).
+        mask: Broadcasts to (..., T, S): boolean, True = may attend; or floats added to the scores.
+
+    Returns:
+        The result (..., T, E) and the weights (..., T, S).
+
+    Cost: T * S * (D + E) multiply-adds; six arrays of T * S numbers on the way.
+    """
+    allowed, bias = read_mask(mask)
+    ### BEGIN SOLUTION
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (..., T, S)
+    if bias is not None:
+        scores = scores + bias
+    if allowed is not None:
+        scores = where(allowed, scores, float(np.finfo(scores.dtype).min))
+    weights = softmax(scores, axis=-1)
+    if allowed is not None:
+        weights = where(allowed, weights, 0.0)
+    return weights @ v, weights
+    ### END SOLUTION
+
+
+# %%
+q, k = Tensor([[2, 0, 0, 0], [0, 0, 0, 0]]), Tensor([[1, 0, 0, 0], [0, 0, 0, 0]])
+v = Tensor([[10], [20]])
+out, weights = attention_by_steps(q, k, v)
+print(weights.numpy().round(4))
+print(out.numpy().round(3))
+# Expected output:
+# [[0.7311 0.2689]
+#  [0.5    0.5   ]]
+# [[12.689]
+#  [15.   ]]
+
+
+# %%
+#| test
+def attention_by_loops(q, k, v, allowed):
+    """One query of (T, D) at a time, one key of (S, D) at a time."""
+    out = np.zeros((len(q), v.shape[1]))
+    for i in range(len(q)):
+        keys = [j for j in range(len(k)) if allowed[i, j]]
+        scores = [sum(q[i] * k[j]) / len(q[i]) ** 0.5 for j in keys]
+        total = sum(np.exp(s) for s in scores)
+        for j, s in zip(keys, scores, strict=True):
+            out[i] += np.exp(s) / total * v[j]
+    return out
+
+
+def test_attention_by_steps():
+    rng = np.random.default_rng(0)
+    q, k, v = rng.random((3, 4)), rng.random((5, 4)), rng.random((5, 2))
+    allowed = np.array([[1, 1, 1, 1, 1], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0]], bool)
+    for mask in (allowed, np.where(allowed, 0, -np.inf)):
+        out, weights = attention_by_steps(Tensor(q), Tensor(k), Tensor(v), mask)
+        np.testing.assert_allclose(out.numpy(), attention_by_loops(q, k, v, allowed))
+        np.testing.assert_allclose(weights.numpy().sum(axis=-1), [1, 1, 0])
+
+
+if __name__ == "__main__":
+    test_attention_by_steps()
+
+# %% [markdown]
+# ## Step 2: Masks
+#
+# A language model guesses the next token. If token i could look at token i + 1, it would only have
+# to copy. The *causal* mask lets each look at itself and at what came before:
+#
+#     causal_mask(3)  [[1 0 0]        causal_mask(2, past=2)  [[1 1 1 0]
+#                      [1 1 0]                                 [1 1 1 1]]
+#                      [1 1 1]]
+#
+# Rows are queries, columns keys. The second form is for writing: the keys of `past` tokens were
+# computed before (module 17 keeps them), and the two new queries stand at places 2 and 3.
+#
+# Another mask hides padding: with `real` of shape (B, S), True for real tokens, `real[:, None, :]`
+# broadcasts over the queries. Combine masks by `&`.
+
+
+# %%
+#| export
+def causal_mask(length: int, past: int = 0) -> Tensor:
+    """Say which keys each query may attend to: itself and all before it.
+
+    Args:
+        length: Number of queries, T.
+        past: Number of keys before the first query's own.
+
+    Returns:
+        Boolean, shape (T, past + T).
+    """
+    if length < 0 or past < 0:
+        raise ValueError(f"a mask of {length} queries after {past} keys: both are at least 0")
+    ### BEGIN SOLUTION
+    return Tensor(np.tri(length, past + length, past, dtype=bool))
+    ### END SOLUTION
+
+
+# %%
+print(causal_mask(2, past=2).numpy().astype(int))
+_, weights = attention_by_steps(q, k, v, causal_mask(2))
+print(weights.numpy().round(4))
+# Expected output:
+# [[1 1 1 0]
+#  [1 1 1 1]]
+# [[1.  0. ]
+#  [0.5 0.5]]
+
+
+# %%
+#| test
+def test_causal_mask_looks_back_only():
+    for length, past in ((1, 0), (4, 0), (3, 2), (1, 5)):
+        mask = causal_mask(length, past).numpy()
+        assert mask.dtype == bool
+        for i in range(length):
+            assert mask[i].tolist() == [j <= past + i for j in range(past + length)]
+
+
+if __name__ == "__main__":
+    test_causal_mask_looks_back_only()
+
+# %% [markdown]
+# ## Step 3: All of it in one operation
+#
+# `attention_by_steps` makes a dozen nodes, and six arrays of (T, S) stay in memory until backward.
+# Fused into one primitive, **one** array of scores is made and turned into weights where it lies:
+#
+# 1. Scale q, not the scores: T·D numbers instead of T·S.
+# 2. Multiply by the keys. Add the mask: 0 where allowed, −∞ elsewhere.
+# 3. Subtract the row's maximum, `exp`, divide by the row's sum, each in place (`out=`, `-=`, `/=`).
+#
+# A row that is −∞ throughout needs no special case. Its maximum is replaced by the lowest finite
+# number, −∞ less that is still −∞, and exp makes 0 of it. The sum is 0, but in every other row it
+# is at least 1, since the maximum contributes exp(0): so divide by `np.maximum(sum, 1)`.
+#
+# **Dropout** hits the weights: `kept`, drawn from `rand`, is 0 with probability p and 1/(1 − p)
+# otherwise, as in module 03.
+
+
+# %%
+#| export
+def softmax_in_place(scores: Array, allowed: Array | None) -> Array:
+    """Turn scores (..., T, S) into weights, row by row; rows with nothing allowed become zeros.
+
+    Args:
+        scores: Overwritten. −∞ is a forbidden key too.
+        allowed: Boolean, broadcasts to the scores; None allows all.
+
+    Returns:
+        The same array.
+    """
+    ### BEGIN SOLUTION
+    if allowed is not None:
+        scores += np.where(allowed, 0, -np.inf).astype(scores.dtype)
+    lowest = np.finfo(scores.dtype).min
+    scores -= scores.max(axis=-1, keepdims=True, initial=lowest)
+    np.exp(scores, out=scores)
+    scores /= np.maximum(scores.sum(axis=-1, keepdims=True), 1)
+    return scores
+    ### END SOLUTION
+
+
+def attend(
+    q: Array, k: Array, v: Array, mask: Array | None, is_causal: bool, dropout_p: float
+) -> tuple[Array, tuple[Array, Array | None]]:
+    """Compute attention on arrays.
+
+    Returns:
+        The result (..., T, E), and what the way back needs: the weights (..., T, S) before dropout,
+        and the factors of dropout, of the same shape, or None.
+    """
+    ### BEGIN SOLUTION
+    scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)  # (..., T, S)
+    allowed = causal_mask(q.shape[-2]).data if is_causal else None
+    if mask is not None and mask.dtype != bool:
+        scores = scores + mask if mask.ndim > scores.ndim else np.add(scores, mask, out=scores)
+    elif mask is not None:
+        allowed = mask if allowed is None else allowed & mask
+    weights = softmax_in_place(scores, allowed)
+    if not dropout_p:
+        return weights @ v, (weights, None)
+    scale = 1 / (1 - dropout_p) if dropout_p < 1 else 0.0
+    kept = ((rand(weights.shape).data >= dropout_p) * scale).astype(weights.dtype)
+    return (weights * kept) @ v, (weights, kept)
+    ### END SOLUTION
+
+
+# %%
+rows = np.array([[1.0, 0.0], [1e4, -1e4], [3.0, 3.0]])
+allowed = np.array([[True, True], [True, True], [False, False]])
+print(softmax_in_place(rows, allowed).round(4))
+# Expected output:
+# [[0.7311 0.2689]
+#  [1.     0.    ]
+#  [0.     0.    ]]
+
+
+# %%
+#| test
+def test_fused_equals_stepwise():
+    rng = np.random.default_rng(0)
+    q, k, v = rng.random((2, 3, 4)), rng.random((2, 5, 4)), rng.random((2, 5, 6))
+    masks = [None, rng.random((3, 5)) > 0.4, rng.random((2, 1, 5)), np.zeros((3, 5), bool)]
+    for mask in masks:
+        wanted, weights = attention_by_steps(Tensor(q), Tensor(k), Tensor(v), mask)
+        out, (saved, kept) = attend(q, k, v, mask, False, 0.0)
+        np.testing.assert_allclose(out, wanted.numpy())
+        np.testing.assert_allclose(saved, weights.numpy())
+        assert kept is None
+
+
+def test_dropout_keeps_the_mean():
+    q, k, v = np.zeros((1, 2)), np.zeros((10_000, 2)), np.ones((10_000, 1))
+    out, (_, kept) = attend(q, k, v, None, False, 0.2)
+    assert sorted({round(x, 6) for x in kept.ravel().tolist()}) == [0, 1.25]
+    assert abs(out.item() - 1) < 0.03
+
+
+if __name__ == "__main__":
+    test_fused_equals_stepwise()
+    test_dropout_keeps_the_mean()
+
+# %% [markdown]
+# ## Step 4: The way back, by hand
+#
+# Write w for the weights, m for the dropout factors (1 without dropout), and g for the gradient of
+# out = (w m) v. Going back one operation at a time:
+#
+# $$\bar v = (w m)^\top g, \qquad \bar w = m\,(g\, v^\top), \qquad
+# \bar s = w\,(\bar w - \textstyle\sum_j w_j \bar w_j), \qquad
+# \bar q = \frac{\bar s\, k}{\sqrt D}, \qquad \bar k = \frac{\bar s^\top q}{\sqrt D}$$
+#
+# The third is the softmax rule of module 05, with a sum along each row. That sum needs no pass over
+# (T, S) at all: $\sum_j w_j m_j\, (g \cdot v_j) = g \cdot \sum_j w_j m_j v_j = g \cdot$ out, T·E
+# numbers that we have anyway. (FlashAttention, Dao et al. 2022, lives on this identity.)
+#
+# $\bar s$ is also the gradient of a mask of floats, since those are added to the scores. And zeros
+# stay zeros: a forbidden weight is 0, so its $\bar s$ is 0, and a row without keys sends nothing.
+#
+# *The example of step 1, g = 1 for query 0 only:* $\bar w = [10, 20]$, g·out = 12.689, so $\bar s =
+# [0.7311 (10 - 12.689),\ 0.2689 (20 - 12.689)] = [-1.966, 1.966]$: attend more to token 1.
+
+
+# %%
+#| export
+def attend_rule(
+    g: Array, out: Array, q: Array, k: Array, v: Array, saved: tuple[Array, Array | None]
+) -> tuple[Array, Array, Array, Array]:
+    """Return the gradients of q, k, v and of the scores (..., T, S).
+
+    Cost: four matrix products, twice the forward pass; two arrays of T * S numbers.
+    """
+    weights, kept = saved
+    ### BEGIN SOLUTION
+    used = weights if kept is None else weights * kept
+    for_v = used.swapaxes(-1, -2) @ g
+    scores = g @ v.swapaxes(-1, -2)  # (..., T, S), the gradient of the weights so far
+    if kept is not None:
+        scores *= kept
+    scores -= (g * out).sum(axis=-1, keepdims=True)
+    scores *= weights
+    scale = 1 / math.sqrt(q.shape[-1])
+    for_q, for_k = scores @ k, scores.swapaxes(-1, -2) @ q
+    for_q *= scale
+    for_k *= scale
+    return for_q, for_k, for_v, scores
+    ### END SOLUTION
+
+
+@primitive(saves=True)
+def attention(q, k, v, mask=None, *, is_causal=False, dropout_p=0.0):
+    """The primitive behind `scaled_dot_product_attention`: `attend` on 3 or 4 tensors."""
+    return attend(q, k, v, mask, is_causal, dropout_p)
+
+
+def attention_joint(needs: list[bool], g: Array, out: Array, *inputs: Array, saved, **settings):
+    """The joint rule of `attention`, with or without a mask."""
+    return attend_rule(g, out, *inputs[:3], saved)[: len(needs)]
+
+
+register_vjp(attention, joint=attention_joint)
+
+
+def scaled_dot_product_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    attn_mask: Any = None,
+) -> Tensor:
+    """Let each query take a weighted mean of the values; the weights come from its keys.
+
+    Args:
+        q: Queries (..., T, D).
+        k: Keys (..., S, D).
+        v: Values (..., S, E).
+        mask: Broadcasts to (..., T, S). Boolean: True = may attend. Floats are added to the scores.
+        dropout_p: Share of the weights to drop; there is no evaluation mode here, so give 0 then.
+        is_causal: Use `causal_mask(T)`; needs as many keys as queries.
+        attn_mask: PyTorch's name for `mask`.
+
+    Returns:
+        Shape (..., T, E). Queries that may attend to nothing get zeros.
+
+    Cost: T * S * (D + E) multiply-adds; the weights, T * S numbers, are kept for backward.
+    Source: Vaswani et al. 2017, section 3.2.1.
+    """
+    mask = attn_mask if mask is None else mask
+    check_attention(q, k, v, mask, is_causal, dropout_p)
+    inputs = (q, k, v) if mask is None else (q, k, v, mask)
+    return apply(attention, *inputs, is_causal=is_causal, dropout_p=dropout_p)
+
+
+def check_attention(q: Any, k: Any, v: Any, mask: Any, is_causal: bool, dropout_p: float) -> None:
+    """Refuse shapes that do not fit, with what to do about it."""
+    shapes = q.shape, k.shape, v.shape
+    listed = f"cannot attend with q, k, v of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}: "
+    if min(map(len, shapes)) < 2:
+        raise ValueError(listed + "each needs (..., tokens, features)")
+    (tokens, size), (keys, key_size), values = shapes[0][-2:], shapes[1][-2:], shapes[2][-2]
+    if size != key_size or not size:
+        raise ValueError(listed + f"queries have {size} features, keys {key_size}; make them equal")
+    if keys != values:
+        raise ValueError(listed + f"{keys} keys and {values} values; give each key one value")
+    if is_causal and tokens != keys:
+        raise ValueError(
+            listed + f"is_causal with {tokens} queries and {keys} keys does not say where the "
+            f"queries stand; pass mask=causal_mask({tokens}, past={max(keys - tokens, 0)})"
+        )
+    try:
+        lead = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
+    except ValueError:
+        raise ValueError(listed + "the axes before the last two do not broadcast") from None
+    if mask is not None:
+        check_mask(mask, (*lead, tokens, keys))
+    if not 0 <= dropout_p <= 1:
+        raise ValueError(f"dropout_p is a probability, got {dropout_p}; use a number from 0 to 1")
+
+
+def check_mask(mask: Any, scores: tuple[int, ...]) -> None:
+    """Refuse a mask that is neither boolean nor floating, or does not fit the scores."""
+    if not hasattr(mask, "dtype") or mask.dtype.kind not in "bf":
+        kind = getattr(mask, "dtype", type(mask).__name__)
+        raise TypeError(
+            f"a mask is boolean (True = may attend) or floating, got {kind}; convert it"
+        )
+    fits = len(mask.shape) <= len(scores) and all(
+        m in (1, n) for m, n in zip(mask.shape[::-1], scores[::-1], strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"a mask of shape {mask.shape} does not broadcast to the scores, {scores}: (..., "
+            "queries, keys); reshape it"
+        )
+
+
+# %%
+q, k, v = (Tensor(x.data, requires_grad=True) for x in (q, k, v))
+out = scaled_dot_product_attention(q, k, v)
+out[0].sum().backward()
+print(v.grad.numpy().round(4).tolist(), k.grad.numpy()[:, 0].round(3).tolist())
+# Expected output:
+# [[0.73..., 0.26...], ...
+
+
+# %%
+#| test
+def test_gradients_of_every_input():
+    from tinytorch.core.autograd import gradcheck
+
+    rng = np.random.default_rng(0)
+    shapes = (2, 3, 4), (2, 3, 4), (2, 3, 5)
+    q, k, v = (Tensor(rng.standard_normal(shape), requires_grad=True) for shape in shapes)
+    bias = Tensor(rng.standard_normal((3, 3)), requires_grad=True)
+    assert gradcheck(lambda *x: scaled_dot_product_attention(*x, is_causal=True), [q, k, v])
+    assert gradcheck(scaled_dot_product_attention, [q, k, v, bias])
+    some = np.array([[True, False, True], [False, False, False], [False, True, False]])
+    assert gradcheck(lambda *x: scaled_dot_product_attention(*x, mask=some), [q, k, v])
+
+
+def test_a_query_without_keys_gets_zeros():
+    x = Tensor(np.ones((2, 2)), requires_grad=True)
+    out = scaled_dot_product_attention(x, x, x, np.array([[False, False], [True, True]]))
+    out.backward(np.ones((2, 2)))
+    np.testing.assert_array_equal(out.numpy()[0], [0, 0])
+    assert np.isfinite(x.grad.numpy()).all()
+
+
+if __name__ == "__main__":
+    test_gradients_of_every_input()
+    test_a_query_without_keys_gets_zeros()
+
+# %% [markdown]
+# ## Step 5: Self-attention with one head
+#
+# Queries, keys and values of one sequence x, (B, T, C), come from three linear layers: what a token
+# looks for need not be what it shows. Everything else is step 4. Without a mask and without
+# positions (module 11), permuting the tokens merely permutes the result.
+
+
+# %%
+#| export
+class SelfAttention(Module):
+    """One head of attention over a single sequence.
+
+    Args:
+        embed_dim: Features of the input, C.
+        head_dim: Features of queries, keys, values and output; embed_dim by default.
+        dropout: Share of attention weights to drop in training.
+        bias: Whether the three linear layers have one.
+    """
+
+    def __init__(
+        self, embed_dim: int, head_dim: int | None = None, dropout: float = 0.0, bias: bool = True
+    ):
+        head_dim = embed_dim if head_dim is None else head_dim
+        check_sizes(embed_dim, 1, dropout)
+        self.query = Linear(embed_dim, head_dim, bias)
+        self.key = Linear(embed_dim, head_dim, bias)
+        self.value = Linear(embed_dim, head_dim, bias)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, mask: Any = None, is_causal: bool = False) -> Tensor:
+        """Attend within x, (..., T, embed_dim) -> (..., T, head_dim); drop only in training."""
+        ### BEGIN SOLUTION
+        dropout_p = self.dropout if self.training else 0.0
+        q, k, v = self.query(x), self.key(x), self.value(x)
+        return scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
+        ### END SOLUTION
+
+
+def check_sizes(embed_dim: int, num_heads: int, dropout: float) -> None:
+    """Refuse sizes that do not divide, and shares that are none."""
+    if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
+        raise ValueError(
+            f"embed_dim {embed_dim} does not divide into {num_heads} heads; choose num_heads of at "
+            "least 1 that divides it"
+        )
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"dropout is a probability, got {dropout}; use a number from 0 to 1")
+
+
+# %%
+from tinytorch.core.tensor import manual_seed, randn
+
+manual_seed(0)
+head, x = SelfAttention(8, head_dim=4), randn(5, 8)
+print(head(x).shape, np.allclose(head(x[[2, 0, 1, 4, 3]]).data, head(x).data[[2, 0, 1, 4, 3]]))
+# Expected output:
+# (5, 4) True
+
+
+# %%
+#| test
+def test_self_attention_looks_back_only():
+    head, x = SelfAttention(6), np.random.default_rng(0).random((2, 4, 6)).astype(np.float32)
+    before = head(Tensor(x), is_causal=True).numpy()
+    x[:, 2:] += 1
+    after = head(Tensor(x), is_causal=True).numpy()
+    np.testing.assert_allclose(after[:, :2], before[:, :2], rtol=1e-6)
+    assert (after[:, 2:] != before[:, 2:]).any()
+
+
+if __name__ == "__main__":
+    test_self_attention_looks_back_only()
+
+# %% [markdown]
+# ## Step 6: Several heads in one array
+#
+# One softmax per token makes one mixture: "it" can look for its noun *or* for its verb. H *heads*
+# look at the same time, each in C/H of the features, for the same cost. PyTorch keeps all three
+# linear layers in one `in_proj_weight` of shape (3C, C): rows for q, then k, then v; within each,
+# D = C/H rows for head 0, then head 1, … So one product gives everything, and the rest is a matter
+# of reading the same memory with more axes:
+#
+#     (B, T, 3C) = (B, T, 3·H·D)  →  (B, T, 3, H, D)  →  (3, B, H, T, D)
+#                   reshape                         move axes
+#
+# The order matters: `reshape(B, H, T, D)` at once would have the right shape, and mix up tokens
+# with features. Moving axes copies nothing, and the matrix product of module 01 takes it as it is.
+#
+# As one fused operation on the packed array, its gradient is one packed array too, written through
+# the same views. (Three slices would have made three gradients of full size, mostly zeros.)
+
+
+# %%
+#| export
+def split_heads(packed: Array, num_heads: int, parts: int) -> Array:
+    """View (B, T, parts * C) as (parts, B, heads, T, C / heads); nothing is copied."""
+    ### BEGIN SOLUTION
+    B, T, width = packed.shape
+    apart = packed.reshape(B, T, parts, num_heads, width // (parts * num_heads))
+    return apart.transpose(2, 0, 3, 1, 4)
+    ### END SOLUTION
+
+
+def merge_heads(heads: Array) -> Array:
+    """Put heads (B, H, T, D) side by side again: (B, T, H * D)."""
+    ### BEGIN SOLUTION
+    B, H, T, D = heads.shape
+    return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
+    ### END SOLUTION
+
+
+@primitive(saves=True)
+def packed_attention(packed, mask=None, *, num_heads, is_causal=False, dropout_p=0.0):
+    """Attend with q, k and v side by side: (B, T, 3C) -> (B, T, C), and what `attend` saves."""
+    ### BEGIN SOLUTION
+    q, k, v = split_heads(packed, num_heads, 3)  # each (B, H, T, D)
+    out, saved = attend(q, k, v, mask, is_causal, dropout_p)
+    return merge_heads(out), saved
+    ### END SOLUTION
+
+
+def packed_rule(
+    needs: list[bool],
+    g: Array,
+    out: Array,
+    packed: Array,
+    mask: Any = None,
+    *,
+    num_heads,
+    saved,
+    **_,
+) -> list[Array]:
+    """The joint rule of `packed_attention`: gradients of the packed array and of the mask."""
+    ### BEGIN SOLUTION
+    g, out = (split_heads(x, num_heads, 1)[0] for x in (g, out))  # (B, H, T, D)
+    *found, scores = attend_rule(g, out, *split_heads(packed, num_heads, 3), saved)
+    gradient = np.empty(packed.shape, packed.dtype)
+    for place, piece in zip(split_heads(gradient, num_heads, 3), found, strict=True):
+        place[...] = piece
+    return [gradient, scores][: len(needs)]
+    ### END SOLUTION
+
+
+register_vjp(packed_attention, joint=packed_rule)
+
+# %%
+packed = np.arange(12).reshape(1, 2, 6)  # 2 tokens, C = 2, 2 heads of 1
+print(packed[0].tolist())
+print([part[0].tolist() for part in split_heads(packed, num_heads=2, parts=3)])
+# Expected output:
+# [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
+# [[[[0], [6]], [[1], [7]]], [[[2], [8]], [[3], [9]]], [[[4], [10]], [[5], [11]]]]
+
+
+# %%
+#| test
+def test_splitting_and_merging():
+    x = np.random.default_rng(0).random((2, 3, 8))
+    heads = split_heads(x, 4, 1)[0]
+    assert heads.shape == (2, 4, 3, 2)
+    assert np.shares_memory(heads, x)
+    np.testing.assert_array_equal(heads[1, 2], x[1, :, 4:6])
+    np.testing.assert_array_equal(merge_heads(heads), x)
+
+
+def test_packed_gradients():
+    from tinytorch.core.autograd import gradcheck
+
+    rng = np.random.default_rng(0)
+    x = Tensor(rng.standard_normal((2, 3, 12)), requires_grad=True)
+    bias = Tensor(rng.standard_normal((2, 1, 1, 3)), requires_grad=True)
+    assert gradcheck(lambda x: packed_attention(x, num_heads=2, is_causal=True), x)
+    assert gradcheck(lambda x, bias: packed_attention(x, bias, num_heads=2), [x, bias])
+
+
+if __name__ == "__main__":
+    test_splitting_and_merging()
+    test_packed_gradients()
+
+# %% [markdown]
+# ## Step 7: `MultiHeadAttention`
+#
+# Project, attend in all heads, merge, and mix the heads by one more linear layer, `out_proj`. If
+# the queries come from one sequence and keys and values from another, as when a translation looks
+# at its source, it is called *cross-attention*; then each part is projected by its own rows of
+# `in_proj_weight`. The layer's two halves have names, `project` and `attend`: module 17 will put a
+# cache of earlier keys and values between them.
+
+
+# %%
+#| export
+class MultiHeadAttention(Module):
+    """Attention in several heads; the parameters are those of torch.nn.MultiheadAttention.
+
+    Args:
+        embed_dim: Features of input and output, C.
+        num_heads: Divides embed_dim.
+        dropout: Share of attention weights to drop in training.
+        bias: Whether both projections have one.
+
+    Attributes:
+        in_proj_weight, in_proj_bias: (3C, C) and (3C,) or None: queries, keys, values.
+        out_proj: Linear(C, C).
+    """
+
+    def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True):
+        check_sizes(embed_dim, num_heads, dropout)
+        self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
+        self.in_proj_weight = Parameter(np.zeros((3 * embed_dim, embed_dim), np.float32))
+        self.in_proj_bias = Parameter(np.zeros(3 * embed_dim, np.float32)) if bias else None
+        self.out_proj = Linear(embed_dim, embed_dim, bias)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw in_proj_weight by Xavier's uniform rule, and start both biases at zero."""
+        xavier_uniform_(self.in_proj_weight)
+        if self.in_proj_bias is not None:
+            self.in_proj_bias.data = np.zeros_like(self.in_proj_bias.data)
+            self.out_proj.bias.data = np.zeros_like(self.out_proj.bias.data)
+
+    def packed_projection(self, x: Tensor, start: int, parts: int) -> Tensor:
+        """Project x (B, T, C) by `parts` blocks of C rows from block `start`: (B, T, parts * C)."""
+        ### BEGIN SOLUTION
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        if parts < 3:
+            rows = slice(start * self.embed_dim, (start + parts) * self.embed_dim)
+            weight, bias = weight[rows], None if bias is None else bias[rows]
+        out = x @ weight.T
+        return out if bias is None else out + bias
+        ### END SOLUTION
+
+    def project(self, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> list[Tensor]:
+        """Return queries, keys and values by head, each (B, H, tokens, D).
+
+        Args:
+            q, k, v: Shape (B, tokens, C); k is q and v is k by default.
+        """
+        ### BEGIN SOLUTION
+        k = q if k is None else k
+        v = k if v is None else v
+        found = []
+        for i, x in enumerate((q, k, v)):
+            B, T, C = x.shape
+            apart = self.packed_projection(x, i, 1).reshape(B, T, self.num_heads, -1)
+            found.append(apart.permute(0, 2, 1, 3))  # (B, H, T, D)
+        return found
+        ### END SOLUTION
+
+    def attend(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Any = None, is_causal: bool = False
+    ) -> Tensor:
+        """Attend by head, (B, H, T, D), merge the heads and mix them: (B, T, C)."""
+        ### BEGIN SOLUTION
+        dropout_p = self.dropout if self.training else 0.0
+        heads = scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
+        B, _, T, _ = heads.shape
+        return self.out_proj(heads.permute(0, 2, 1, 3).reshape(B, T, self.embed_dim))
+        ### END SOLUTION
+
+    def forward(
+        self,
+        q: Tensor,
+        k: Tensor | None = None,
+        v: Tensor | None = None,
+        mask: Any = None,
+        is_causal: bool = False,
+    ) -> Tensor:
+        """Attend from q to k and v; within q if these are left out.
+
+        Args:
+            q, k, v: Shape (B, tokens, C), or all (tokens, C).
+            mask: (T, S), (B, T, S) or (B, H, T, S). Boolean: True = may attend. Floats are added.
+            is_causal: Let no token see later ones.
+
+        Returns:
+            The shape of q.
+        """
+        check_sequences(self.embed_dim, q, k, v)
+        if q.ndim == 2:
+            q, k, v = (None if x is None else x.unsqueeze(0) for x in (q, k, v))
+            return self.forward(q, k, v, mask, is_causal)[0]
+        if mask is not None and len(mask.shape) == 3:
+            mask = mask[:, None]  # the same for all heads
+        if k is not None or v is not None:
+            return self.attend(*self.project(q, k, v), mask, is_causal)
+        if mask is not None:
+            check_mask(mask, (len(q), self.num_heads, q.shape[1], q.shape[1]))
+        ### BEGIN SOLUTION
+        packed = self.packed_projection(q, 0, 3)
+        inputs = (packed,) if mask is None else (packed, mask)
+        settings = {"is_causal": is_causal, "dropout_p": self.dropout if self.training else 0.0}
+        return self.out_proj(apply(packed_attention, *inputs, num_heads=self.num_heads, **settings))
+        ### END SOLUTION
+
+    def extra_repr(self) -> str:
+        """Name the sizes."""
+        return f"{self.embed_dim}, num_heads={self.num_heads}, dropout={self.dropout}"
+
+
+def check_sequences(embed_dim: int, *inputs: Tensor | None) -> None:
+    """Refuse inputs that are not (B, tokens, C) or (tokens, C)."""
+    shapes = [x.shape for x in inputs if x is not None]
+    for shape in shapes:
+        if len(shape) not in (2, 3) or shape[-1] != embed_dim or len(shape) != len(shapes[0]):
+            raise ValueError(
+                f"cannot attend with inputs of shapes {' and '.join(map(str, shapes))}; give each "
+                f"(batch, tokens, {embed_dim}), or each (tokens, {embed_dim})"
+            )
+
+
+# %%
+manual_seed(0)
+layer, x = MultiHeadAttention(8, num_heads=2), randn(3, 5, 8)
+print({name: tuple(value.shape) for name, value in layer.state_dict().items()})
+print(layer(x, is_causal=True).shape, layer(x, randn(3, 7, 8)).shape)
+past, new = layer.project(x[:, :4]), layer.project(x[:, 4:])
+keys, values = (Tensor(np.concatenate([a.data, b.data], axis=2)) for a, b in zip(past[1:], new[1:]))
+print(np.allclose(layer.attend(new[0], keys, values).data, layer(x, is_causal=True).data[:, 4:]))
+# Expected output:
+# {'in_proj_weight': (24, 8), 'in_proj_bias': (24,), 'out_proj.weight': (8, 8), 'out_proj.bias': (8,)}
+# (3, 5, 8) (3, 5, 8)
+# True
