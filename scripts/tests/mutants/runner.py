@@ -90,8 +90,15 @@ def sources(ladder: Ladder, replaced: dict[str, str]) -> dict[str, tuple[str, st
     return texts
 
 
-def run_case(rung: Checkpoint, texts: dict[str, tuple[str, str]], *, loud: bool) -> dict:
-    """Run one checkpoint in a fork and return which tests failed and passed."""
+def run_case(
+    rung: Checkpoint,
+    texts: dict[str, tuple[str, str]],
+    *,
+    loud: bool = False,
+    only: list[str] | None = None,
+    stop: bool = False,
+) -> dict:
+    """Run one checkpoint, or `only` some of its tests, in a fork; return what failed and passed."""
     read, write = os.pipe()
     if child := os.fork():
         os.close(write)
@@ -103,7 +110,9 @@ def run_case(rung: Checkpoint, texts: dict[str, tuple[str, str]], *, loud: bool)
         os.close(read)
         sys.meta_path.insert(0, MemoryFinder(texts))
         outcomes = Outcomes()
-        options = ["-p", "no:cacheprovider", "-q", "--rootdir", str(ROOT), str(ROOT / rung.file)]
+        options = ["-p", "no:cacheprovider", "-q", "--rootdir", str(ROOT)]
+        options += [f"{ROOT / rung.file}::{name}" for name in only or ()] or [str(ROOT / rung.file)]
+        options += ["--exitfirst"] if stop else []
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             with contextlib.nullcontext() if loud else contextlib.redirect_stdout(io.StringIO()):
@@ -161,9 +170,10 @@ def main() -> int:
         if options.only and mutant["name"] != options.only:
             continue
         texts = sources(ladder, {rung.id: mutate(text, mutant)})
-        outcome = run_case(rung, texts, loud=bool(options.only))
+        fails = mutant.get("fails", [])
+        outcome = run_case(rung, texts, loud=bool(options.only), only=fails, stop=not fails)
         survived = not outcome["failed"]
-        missed = [name for name in mutant.get("fails", []) if name not in outcome["failed"]]
+        missed = [name for name in fails if name not in outcome["failed"]]
         bad += survived or bool(missed)
         print(
             json.dumps(
