@@ -1,0 +1,1215 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Module 09: Spatial
+#
+# A convolution looks at an image through a small window, with the same weights everywhere.
+#
+# **You build** the output size, a convolution in loops that anyone can check, a fast one made of
+# matrix products with both its gradients, max and average pooling, batch normalisation, and the
+# layers `Conv2d`, `MaxPool2d`, `AvgPool2d`, `AdaptiveAvgPool2d`, `GlobalAvgPool2d`, `BatchNorm2d`.
+# **You need** 01 (`primitive`, `apply`), 03 (`Module`), 05 (`register_vjp`), 06 to train.
+# **Time**: six to eight hours.
+#
+# Images are (N, C, H, W): batch, channels, height, width. A `Linear` from a 32×32 colour image to
+# 32 maps of the same size would need 100 million weights, and would have to learn an edge anew at
+# every place. A 3×3 convolution needs 896, and knows the edge everywhere.
+
+# %%
+#| default_exp core.spatial
+
+# %%
+#| export
+import math
+from typing import Any
+
+import numpy as np
+
+from tinytorch.core.autograd import register_vjp
+from tinytorch.core.layers import Module, Parameter, constant_, uniform_
+from tinytorch.core.tensor import Shape, Tensor, apply, primitive
+from tinytorch.imaging import (
+    Geometry,
+    Scratch,
+    blocks,
+    check_convolution,
+    check_images,
+    geometry,
+    in_parts,
+)
+
+Array = np.ndarray
+
+# %% [markdown]
+# ## Step 1: How large is the output?
+#
+# Along one axis: `size` pixels, `padding` zeros at *both* ends, a window of `kernel` taps that lie
+# `dilation` pixels apart, moved by `stride`. The window spans $d (k - 1) + 1$ pixels. Its first
+# place is 0, and it moves while it still fits:
+#
+# $$\text{out} = \left\lfloor \frac{n + 2p - d(k - 1) - 1}{s} \right\rfloor + 1$$
+#
+# *Worked example*: n = 7, k = 3, s = 2, p = 0: places 0, 2, 4, so 3. With p = 1: ⌊6/2⌋ + 1 = 4. A
+# kernel of 3 with padding 1 keeps the size: remember that one.
+
+
+# %%
+#| export
+def output_size(
+    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1
+) -> int:
+    """Count the places of a window along one axis; all lengths in pixels.
+
+    Raises:
+        ValueError: If the window does not fit once: names its span, the padded size, the remedy.
+    """
+    ### BEGIN SOLUTION
+    span, room = dilation * (kernel - 1) + 1, size + 2 * padding
+    if span > room:
+        raise ValueError(
+            f"a kernel that spans {span} pixels does not fit into {room} (an image of {size} with "
+            f"padding {padding}); use a smaller kernel or more padding"
+        )
+    return (room - span) // stride + 1
+    ### END SOLUTION
+
+
+def output_sizes(shape: Shape, geo: Geometry) -> tuple[int, int]:
+    """Apply `output_size` to the last two axes."""
+    rows, columns = zip(shape[-2:], geo.kernel, geo.stride, geo.padding, geo.dilation, strict=True)
+    return output_size(*rows), output_size(*columns)
+
+
+# %%
+print(output_size(7, 3, stride=2), output_size(7, 3, 2, 1), output_size(32, 3, padding=1))
+# Expected output:
+# 3 4 32
+
+
+# %%
+#| test
+def test_output_size_counts_the_places():
+    for size, kernel, stride, padding, dilation in np.ndindex(9, 4, 3, 3, 3):
+        kernel, stride, dilation = kernel + 1, stride + 1, dilation + 1
+        span, room = dilation * (kernel - 1) + 1, size + 2 * padding
+        places = len(range(0, room - span + 1, stride))
+        if places:
+            assert output_size(size, kernel, stride, padding, dilation) == places
+        else:
+            with np.testing.assert_raises_regex(ValueError, f"{span} pixels .* {room} "):
+                output_size(size, kernel, stride, padding, dilation)
+
+
+if __name__ == "__main__":
+    test_output_size_counts_the_places()
+
+# %% [markdown]
+# ## Step 2: The definition, in loops
+#
+# $$y_{n,f,u,v} = b_f + \sum_{c,i,j} w_{f,c,i,j}\; x_{n,\,c,\,s u + d i,\,s v + d j}$$
+#
+# with x already padded, and s and d for each axis on its own. This is *cross-correlation*: a
+# convolution in mathematics would flip the kernel. As the weights are learned, nobody does.
+#
+# *Worked example*: the rows `[1 2 4 7]` under the kernel `[-1 1]` give the differences `[1 2 3]`.
+#
+# With `groups` = G, channels and filters are cut into G equal runs; filter f sees only the channels
+# of its own run. So w has shape (F, C / G, kh, kw). G = C is *depthwise*: a filter per channel.
+#
+# Cost: N · F · OH · OW · (C / G) · kh · kw multiply-adds, and in Python about 1 µs for each window.
+
+
+# %%
+#| export
+def conv2d_loops(x: Array, weight: Array, bias: Array | float, geo: Geometry) -> Array:
+    """Convolve by the definition: four loops, and one sum of products in the innermost.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (F, C / groups, kh, kw).
+        bias: (F,), or the number 0.
+    """
+    ### BEGIN SOLUTION
+    (sh, sw), (ph, pw), (dh, dw) = geo.stride, geo.padding, geo.dilation
+    padded = np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
+    filters, channels, kh, kw = weight.shape
+    out = np.empty((len(x), filters, *output_sizes(x.shape, geo)), np.result_type(x, weight))
+    for n, f, u, v in np.ndindex(out.shape):
+        first = f // (filters // geo.groups) * channels
+        rows = slice(u * sh, u * sh + dh * (kh - 1) + 1, dh)
+        columns = slice(v * sw, v * sw + dw * (kw - 1) + 1, dw)
+        window = padded[n, first : first + channels, rows, columns]  # (C / G, kh, kw)
+        out[n, f, u, v] = (window * weight[f]).sum()
+    return out + np.reshape(bias, (-1, 1, 1))
+    ### END SOLUTION
+
+
+def conv2d_naive(
+    x: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Convolve by explicit loops, for study and for tests; no gradient."""
+    x, weight = Tensor(x), Tensor(weight)
+    bias = None if bias is None else Tensor(bias)
+    geo = geometry(weight.shape[2:], stride, padding, dilation, groups)
+    check_convolution(x, weight, bias, groups)
+    return Tensor(conv2d_loops(x.data, weight.data, 0.0 if bias is None else bias.data, geo))
+
+
+# %%
+image = Tensor([[[[1.0, 2, 4, 7], [1, 1, 1, 1]]]])
+print(conv2d_naive(image, [[[[-1.0, 1]]]]).numpy()[0, 0])
+print(conv2d_naive(image, [[[[-1.0, 1]]]], bias=[10.0], stride=2, padding=(0, 1)).numpy()[0, 0])
+# Expected output:
+# [[1. 2. 3.]
+#  [0. 0. 0.]]
+# [[11. 12.  3.]]
+
+
+# %%
+#| test
+def test_loops_by_hand():
+    x, w = np.arange(16.0).reshape(1, 1, 4, 4), np.array([[[[1.0, 2], [3, 4]]]])
+    np.testing.assert_array_equal(conv2d_naive(x, w, stride=2).numpy(), [[[[34, 54], [114, 134]]]])
+    np.testing.assert_array_equal(conv2d_naive(x, w, dilation=3).numpy(), [[[[0 + 6 + 36 + 60]]]])
+    np.testing.assert_array_equal(conv2d_naive(x, w, padding=1).numpy()[0, 0, 0], [0, 4, 11, 18, 9])
+
+
+def test_a_group_sees_only_its_channels():
+    x = np.stack([np.full((2, 2), 10.0**c) for c in range(4)])[None]
+    out = conv2d_naive(x, np.ones((2, 2, 1, 1)), groups=2).numpy()
+    np.testing.assert_array_equal(out[0, :, 0, 0], [11, 1100])
+
+
+if __name__ == "__main__":
+    test_loops_by_hand()
+    test_a_group_sees_only_its_channels()
+
+# %% [markdown]
+# ## Step 3: All windows at once, without a copy
+#
+# Module 01: an array is memory, a shape and strides. Nothing forbids two indices to mean the same
+# byte. So all windows of an image are a *view* with two more axes: one step in `i` moves `dilation`
+# rows down, one step in `u` moves `stride` rows down.
+#
+#     x (N, C, H, W)  strides (a, b, h, w)
+#     →  (N, C, kh, kw, OH, OW)  strides (a, b, dh·h, dw·w, sh·h, sw·w)
+#
+# *Worked example*: `[1 2 4 7]`, 4 bytes each, kernel 2: shape (2, 3), strides (4, 4), that is
+# `[[1 2 4] [2 4 7]]`: four numbers in memory, six in the view. Cost: nothing. `view[:, :, i, j]`
+# is what tap (i, j) sees at every place, an ordinary strided slice; most of this module is that.
+
+
+# %%
+#| export
+def pad(x: Array, geo: Geometry, value: float = 0.0) -> Array:
+    """Put `geo.padding` rows and columns of a value on both sides; x itself if there are none."""
+    ph, pw = geo.padding
+    if ph == pw == 0:
+        return x
+    *front, h, w = x.shape
+    padded = np.full((*front, h + 2 * ph, w + 2 * pw), value, x.dtype)
+    padded[..., ph : ph + h, pw : pw + w] = x
+    return padded
+
+
+def windows(x: Array, geo: Geometry) -> Array:
+    """View padded images as windows, (A, B, H, W) → (A, B, kh, kw, OH, OW), sharing memory.
+
+    Use `np.lib.stride_tricks.as_strided(x, shape, strides)`; x is padded already.
+    """
+    ### BEGIN SOLUTION
+    (dh, dw), (sh, sw) = geo.dilation, geo.stride
+    a, b, h, w = x.strides
+    sizes = output_sizes(x.shape, geo._replace(padding=(0, 0)))
+    strides = (a, b, dh * h, dw * w, sh * h, sw * w)
+    return np.lib.stride_tricks.as_strided(x, (*x.shape[:2], *geo.kernel, *sizes), strides)
+    ### END SOLUTION
+
+
+# %%
+row = np.array([1, 2, 4, 7], np.float32).reshape(1, 1, 1, 4)
+view = windows(row, geometry((1, 2)))
+print(view.shape, view[0, 0, 0, :, 0].tolist(), np.shares_memory(view, row))
+# Expected output:
+# (1, 1, 1, 2, 1, 3) [[1.0, 2.0, 4.0], [2.0, 4.0, 7.0]] True
+
+
+# %%
+#| test
+def test_windows_are_a_view_of_every_place():
+    x = np.random.default_rng(0).standard_normal((2, 3, 9, 8))[:, :, ::-1]
+    geo = geometry((3, 2), stride=(2, 3), dilation=(1, 2))
+    view = windows(x, geo)
+    assert view.shape == (2, 3, 3, 2, 4, 2)
+    assert np.shares_memory(view, x)
+    for i, j, u, v in np.ndindex(3, 2, 4, 2):
+        np.testing.assert_array_equal(view[:, :, i, j, u, v], x[:, :, 2 * u + i, 3 * v + 2 * j])
+
+
+if __name__ == "__main__":
+    test_windows_are_a_view_of_every_place()
+
+# %% [markdown]
+# ## Step 4: Convolution is a matrix product
+#
+# Write each window as a column of C·kh·kw numbers, side by side for all places (*im2col*):
+#
+#     (F, C·kh·kw) @ (C·kh·kw, B·OH·OW) = (F, B·OH·OW)       B images at a time
+#
+# The matrix has each pixel up to kh·kw times. For a batch of 64 that would be nine times the
+# input: 75 MB for 32 channels of 32×32. So we go by *blocks*: a few images (or, of huge images, a
+# few rows) whose columns fit into the cache, 2 MB, made and used up at once, in the same memory.
+#
+# With G groups there are G products: the first axis of both matrices, which `np.matmul` loops over.
+#
+# `columns` copies; that is all it does, so it is given. `in_parts` shares the copying among
+# threads; `scratch` lends the same memory again. The loop over blocks is yours.
+
+
+# %%
+#| export
+def columns(view: Array, groups: int, scratch: Scratch) -> Array:
+    """Copy windows (C, kh, kw, B, OH, OW) into a matrix for each group, (G, C/G·kh·kw, B·OH·OW)."""
+    copy = scratch("columns", view.shape, view.dtype)
+    in_parts(np.copyto, copy, view)
+    return copy.reshape(groups, -1, math.prod(view.shape[3:]))
+
+
+def channels_first(x: Array, groups: int, scratch: Scratch) -> Array:
+    """Copy (B, F, OH, OW) into a matrix for each group, (G, F/G, B·OH·OW)."""
+    copy = scratch("channels", (x.shape[1], x.shape[0], *x.shape[2:]), x.dtype)
+    in_parts(np.copyto, copy, x.swapaxes(0, 1))
+    return copy.reshape(groups, x.shape[1] // groups, -1)
+
+
+@primitive
+def convolution(x, weight, bias, *, geo):
+    """Convolve images with a bank of filters.
+
+    Go through `blocks(out.shape, bytes of one window over all C channels)`: for its images, the
+    windows of the padded images with their channels first; for each band of rows, the columns of
+    `view[..., band, :]`, the product, and the bias, into `out[images, :, band]`.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (F, C / groups, kh, kw).
+        bias: (F,), or the number 0.
+    """
+    ### BEGIN SOLUTION
+    filters, dtype = len(weight), np.result_type(x, weight)
+    out = np.empty((len(x), filters, *output_sizes(x.shape, geo)), dtype)
+    matrix = weight.reshape(geo.groups, filters // geo.groups, -1)
+    offset = np.broadcast_to(np.reshape(bias, (-1, 1, 1, 1)), (filters, 1, 1, 1))
+    scratch = Scratch()
+    for images, bands in blocks(out.shape, x[0, :, 0, 0].nbytes * math.prod(geo.kernel)):
+        view = windows(pad(x[images], geo), geo).transpose(1, 2, 3, 0, 4, 5)
+        for band in bands:
+            target = out[images, :, band].swapaxes(0, 1)  # (F, B, rows, OW)
+            cols = columns(view[..., band, :], geo.groups, scratch)
+            product = scratch("product", (*matrix.shape[:2], cols.shape[2]), dtype)
+            np.matmul(matrix, cols, out=product)
+            in_parts(add_into, target, product.reshape(target.shape), offset)
+    return out
+    ### END SOLUTION
+
+
+def add_into(out: Array, a: Array, b: Array) -> None:
+    """Write a + b into out."""
+    np.add(a, b, out=out)
+
+
+def conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Convolve images (N, C, H, W) with filters (F, C / groups, kh, kw), as `F.conv2d` does.
+
+    Args:
+        bias: (F,), added to every place of a filter's map.
+        stride, padding, dilation: Pixels, one number or (vertical, horizontal); padding may also
+            be "valid" or "same".
+
+    Raises:
+        ValueError: If channels, groups, bias or sizes do not fit; the message names them.
+    """
+    geo = geometry(weight.shape[2:] or 1, stride, padding, dilation, groups)
+    check_convolution(x, weight, bias, groups)
+    return apply(convolution, x, weight, 0.0 if bias is None else bias, geo=geo)
+
+
+# %%
+from tinytorch.core.tensor import manual_seed, randn
+
+manual_seed(0)
+x, w = randn(2, 4, 9, 8), randn(6, 2, 3, 2)
+settings = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 3), "groups": 2}
+fast, slow = conv2d(x, w, **settings), conv2d_naive(x, w, **settings)
+print(fast.shape, bool(np.allclose(fast.numpy(), slow.numpy(), atol=1e-5)))
+# Expected output:
+# (2, 6, 5, 9) True
+
+
+# %%
+#| test
+CASES = [
+    {},
+    {"stride": 2},
+    {"padding": (2, 0)},
+    {"dilation": (1, 2)},
+    {"stride": (1, 3), "padding": (0, 1), "dilation": (2, 1)},
+]
+
+
+def random_case(settings, groups=1, seed=0):
+    """Return x, weight and bias in float64, and all settings."""
+    rng = np.random.default_rng(seed)
+    shapes = (2, 4, 7, 8), (6, 4 // groups, 3, 2), (6,)
+    return *(rng.standard_normal(s) for s in shapes), {**settings, "groups": groups}
+
+
+def test_fast_is_the_definition():
+    for settings in CASES:
+        for groups in (1, 2):
+            x, w, b, how = random_case(settings, groups)
+            expected = conv2d_naive(x, w, b, **how).numpy()
+            got = conv2d(Tensor(x), Tensor(w), Tensor(b), **how).numpy()
+            np.testing.assert_allclose(got, expected, atol=1e-12)
+
+
+def test_blocks_do_not_show():
+    from tinytorch import imaging
+
+    x, w, b, how = random_case({"stride": 2, "padding": 1})
+    expected, usual = conv2d_naive(x, w, b, **how).numpy(), imaging.BLOCK_BYTES
+    try:
+        for imaging.BLOCK_BYTES in (1, 2000, 5000):  # single rows, some rows, an image
+            got = conv2d(Tensor(x), Tensor(w), Tensor(b), **how).numpy()
+            np.testing.assert_allclose(got, expected, atol=1e-12)
+    finally:
+        imaging.BLOCK_BYTES = usual
+
+
+if __name__ == "__main__":
+    test_fast_is_the_definition()
+    test_blocks_do_not_show()
+
+# %% [markdown]
+# ## Step 5: The gradient of the weights
+#
+# In $Y = W X$ the weights have gradient $\partial L/\partial W = G X^\top$ (module 05). Here X are
+# the columns: made anew from x, block by block, rather than kept: nine times the memory for a tenth
+# of the time is a bad bargain. Each block sees some of the places, and each place has used the same
+# weights: **add up over blocks**. In $Y = W X + b$ every place adds b: its gradient is the sum of g
+# over all axes but the channels.
+#
+# *Worked example*: x = `[1 2 4 7]`, kernel of two, g = `[1 0 1]`: ∂L/∂w = `[1+4, 2+7]` = `[5 9]`.
+
+
+# %%
+#| export
+def weight_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo: Geometry) -> Array:
+    """The rule of convolution for its weight: the sum over blocks of g @ columnsᵀ.
+
+    Args:
+        g: (N, F, OH, OW); `channels_first` makes a matrix of a part of it.
+
+    Returns:
+        Of the weight's shape (F, C / groups, kh, kw).
+    """
+    ### BEGIN SOLUTION
+    total, scratch = 0.0, Scratch()
+    for images, bands in blocks(g.shape, x[0, :, 0, 0].nbytes * math.prod(geo.kernel)):
+        view = windows(pad(x[images], geo), geo).transpose(1, 2, 3, 0, 4, 5)
+        for band in bands:
+            cols = columns(view[..., band, :], geo.groups, scratch)
+            total += channels_first(g[images, :, band], geo.groups, scratch) @ cols.mT
+    return np.reshape(total, weight.shape)
+    ### END SOLUTION
+
+
+def bias_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo: Geometry) -> Array:
+    """The rule of convolution for its bias."""
+    ### BEGIN SOLUTION
+    return g.sum(axis=(2, 3)).sum(axis=0)
+    ### END SOLUTION
+
+
+# %%
+row, pattern = np.array([1.0, 2, 4, 7]).reshape(1, 1, 1, 4), np.ones((1, 1, 1, 2))
+g = np.array([1.0, 0, 1]).reshape(1, 1, 1, 3)
+print(weight_gradient(g, None, row, pattern, 0.0, geometry((1, 2))).ravel())
+# Expected output:
+# [5. 9.]
+
+
+# %%
+#| test
+def test_weight_and_bias_gradients():
+    for settings in CASES:
+        for groups in (1, 2):
+            x, w, b, how = random_case(settings, groups)
+            g = np.random.default_rng(1).standard_normal(conv2d_naive(x, w, b, **how).shape)
+            geo = geometry(w.shape[2:], **how)
+            step = np.random.default_rng(2).standard_normal(w.shape)  # the map is linear in w
+            change = (conv2d_naive(x, step, **how).numpy() * g).sum()
+            np.testing.assert_allclose(
+                (weight_gradient(g, None, x, w, b, geo) * step).sum(), change
+            )
+            np.testing.assert_allclose(bias_gradient(g, None, x, w, b, geo), g.sum((0, 2, 3)))
+
+
+if __name__ == "__main__":
+    test_weight_and_bias_gradients()
+
+# %% [markdown]
+# ## Step 6: The gradient of the input
+#
+# For the columns, $\partial L/\partial X = W^\top G$. Each number in there belongs to a pixel that
+# was *copied* into several windows, and uses add up. So where forward gathers, backward scatters:
+# lay the same windows on a padded image of zeros and add, tap by tap. Within one tap no two places
+# share a pixel, so that `target += …` is safe; over all windows at once it would lose sums. Then
+# cut off the padding: gradient that went to the frame is nobody's.
+#
+# *Worked example*: kernel `[-1 1]`, g = `[1 0 1]`, four pixels: tap 0 adds `[-1 0 -1 .]`, tap 1
+# adds `[. 1 0 1]`: `[-1 1 -1 1]`. Pixels at the border are in fewer windows and get less.
+#
+# The first layer of a network has no use for this: `register_vjp` takes one rule for each input,
+# and the engine does not call the rule of an input that requires no gradient.
+
+
+# %%
+#| export
+def scatter(cols: Array, padded: Array, geo: Geometry, band: slice) -> None:
+    """Add columns (C, kh, kw, B, rows, OW) into padded images (C, B, H, W), at a band of rows."""
+    ### BEGIN SOLUTION
+    view = windows(padded, geo)  # (C, B, kh, kw, OH, OW)
+    for i, j in np.ndindex(geo.kernel):
+        target = view[:, :, i, j, band]
+        target += cols[:, i, j]
+    ### END SOLUTION
+
+
+def input_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo: Geometry) -> Array:
+    """The rule of convolution for its input: scatter weightᵀ @ g, block by block."""
+    ### BEGIN SOLUTION
+    (ph, pw), (height, width) = geo.padding, x.shape[2:]
+    gradient, dtype, scratch = np.empty_like(x), np.result_type(g, weight), Scratch()
+    matrix = weight.reshape(geo.groups, len(weight) // geo.groups, -1).mT
+    for images, bands in blocks(g.shape, x[0, :, 0, 0].nbytes * math.prod(geo.kernel)):
+        target = gradient[images].swapaxes(0, 1)  # (C, B, H, W)
+        padded = np.zeros((*target.shape[:2], height + 2 * ph, width + 2 * pw), dtype)
+        for band in bands:
+            part = channels_first(g[images, :, band], geo.groups, scratch)
+            cols = scratch("columns", (geo.groups, matrix.shape[1], part.shape[2]), dtype)
+            np.matmul(matrix, part, out=cols)
+            shape = (*target.shape[:1], *geo.kernel, target.shape[1], -1, g.shape[3])
+            in_parts(lambda c, p, band=band: scatter(c, p, geo, band), cols.reshape(shape), padded)
+        target[...] = padded[:, :, ph : ph + height, pw : pw + width]
+    return gradient
+    ### END SOLUTION
+
+
+register_vjp(convolution, input_gradient, weight_gradient, bias_gradient, keeps=("inputs",))
+
+# %%
+pattern = np.array([-1.0, 1]).reshape(1, 1, 1, 2)
+print(input_gradient(g, None, row, pattern, 0.0, geometry((1, 2))).ravel())
+# Expected output:
+# [-1.  1. -1.  1.]
+
+
+# %%
+#| test
+def test_gradients_agree_with_measured_slopes():
+    from tinytorch import imaging
+    from tinytorch.core.autograd import gradcheck
+
+    usual = imaging.BLOCK_BYTES
+    try:
+        for settings in CASES:
+            for groups, imaging.BLOCK_BYTES in ((1, usual), (2, usual), (1, 1), (2, 2000)):
+                *arrays, how = random_case(settings, groups)
+                inputs = [Tensor(a[:, :, :5] if a.ndim > 1 else a, True) for a in arrays]
+                assert gradcheck(lambda x, w, b: conv2d(x, w, b, **how), inputs)  # noqa: B023
+    finally:
+        imaging.BLOCK_BYTES = usual
+
+
+if __name__ == "__main__":
+    test_gradients_agree_with_measured_slopes()
+
+# %% [markdown]
+# ## Step 7: The layer
+#
+# First values as in PyTorch: weight and bias uniform in [−1/√n, 1/√n], with n the number of
+# products in one sum, C / G · kh · kw. For 3 channels and a 3×3 kernel: 1/√27 = 0.192.
+
+
+# %%
+#| export
+class Conv2d(Module):
+    """Convolve (N, in_channels, H, W) to (N, out_channels, OH, OW).
+
+    Args:
+        kernel_size, stride, padding, dilation: Pixels; one number or (vertical, horizontal).
+        groups: Into how many independent parts the channels are cut.
+        bias: Whether to add one learned number per output channel.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any = 1,
+                 padding: Any = 0, dilation: Any = 1, groups: int = 1,
+                 bias: bool = True):  # fmt: skip
+        super().__init__()
+        self.geometry = geo = geometry(kernel_size, stride, padding, dilation, groups)
+        if min(in_channels, out_channels) < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"cannot divide {in_channels} input and {out_channels} output channels into "
+                f"{groups} groups; choose channels of at least 1 and groups that divides both"
+            )
+        self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
+        self.kernel_size, self.stride, self.padding, self.dilation = geo[:4]
+        shape = (out_channels, in_channels // groups, *geo.kernel)
+        self.weight = Parameter(np.zeros(shape, np.float32))
+        self.bias = Parameter(np.zeros(out_channels, np.float32)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias; `uniform_(tensor, low, high)` fills in place."""
+        ### BEGIN SOLUTION
+        bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
+        uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            uniform_(self.bias, -bound, bound)
+        ### END SOLUTION
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve with the layer's own filters and settings."""
+        ### BEGIN SOLUTION
+        return conv2d(x, self.weight, self.bias, *self.geometry[1:])
+        ### END SOLUTION
+
+    def extra_repr(self) -> str:
+        """Name the sizes."""
+        sizes = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
+        return f"{sizes}, stride={self.stride}, padding={self.padding}"
+
+
+Conv2D = Conv2d
+
+# %%
+layer = Conv2D(3, 32, kernel_size=3)
+print(layer, layer(randn(8, 3, 32, 32)).shape)
+# Expected output:
+# Conv2d(3, 32, kernel_size=(3, 3), stride=(1, 1), padding=(0, 0)) (8, 32, 30, 30)
+
+
+# %%
+#| test
+def test_conv2d_layer_uses_all_its_settings():
+    layer = Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), 2)
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 4, 7, 8)).astype(np.float32))
+    expected = conv2d_naive(x, layer.weight, layer.bias, (2, 1), (1, 0), (1, 2), 2)
+    np.testing.assert_allclose(layer(x).numpy(), expected.numpy(), atol=1e-5)
+    assert list(layer.state_dict()) == ["weight", "bias"]
+    assert list(Conv2d(1, 1, 1, bias=False).state_dict()) == ["weight"]
+
+
+def test_first_values():
+    layer = Conv2d(3, 200, 3)
+    for p in layer.parameters():
+        assert 0.18 < np.abs(p.numpy()).max() <= 1 / math.sqrt(27)
+
+
+if __name__ == "__main__":
+    test_conv2d_layer_uses_all_its_settings()
+    test_first_values()
+
+# %% [markdown]
+# ## Step 8: Max pooling
+#
+# Keep the strongest answer of each window: a shift of a pixel then changes little, and the next
+# layer has a quarter of the work. With the taps of step 3 that is kh·kw − 1 calls of `np.maximum`
+# on whole slices, in place, not an `argmax` per window. Padding is −∞ here: zero would win
+# over negative numbers.
+#
+# Backward, the whole gradient of a window goes to the pixel that won, **one** pixel: among equals
+# the first in reading order, as in PyTorch. So go through the taps in order and remember which
+# windows are served. Windows may overlap: then a pixel wins several times, and adds up.
+#
+# *Worked example*: `[[1 5] [5 2]]`, window 2, g = 3: out `5`, gradient `[[0 3] [0 0]]`.
+
+
+# %%
+#| export
+def max_forward(x: Array, out: Array, geo: Geometry) -> None:
+    """Write the largest tap of each window of x, padded already, into out."""
+    ### BEGIN SOLUTION
+    view = windows(x, geo)
+    np.copyto(out, view[:, :, 0, 0])
+    for i, j in np.ndindex(geo.kernel):
+        np.maximum(out, view[:, :, i, j], out=out)
+    ### END SOLUTION
+
+
+def max_backward(g: Array, out: Array, x: Array, gradient: Array, geo: Geometry) -> None:
+    """Add each g into `gradient` (padded as x is) at the first tap that equals out."""
+    ### BEGIN SOLUTION
+    view, targets = windows(x, geo), windows(gradient, geo)
+    waiting = np.ones(out.shape, bool)
+    for i, j in np.ndindex(geo.kernel):
+        won = (view[:, :, i, j] == out) & waiting
+        waiting ^= won
+        target = targets[:, :, i, j]
+        target += g * won
+    ### END SOLUTION
+
+
+@primitive
+def max_pooling(x, *, geo):
+    """Take the maximum of every window."""
+    padded = pad(x, geo, -np.inf)
+    out = np.empty((*x.shape[:2], *output_sizes(x.shape, geo)), x.dtype)
+    in_parts(lambda x, out: max_forward(x, out, geo), padded, out)
+    return out
+
+
+def max_pooling_gradient(g: Array, out: Array, x: Array, geo: Geometry) -> Array:
+    """The rule of max_pooling."""
+    padded = pad(x, geo, -np.inf)
+    gradient = np.zeros(padded.shape, g.dtype)
+    in_parts(lambda *parts: max_backward(*parts, geo), g, out, padded, gradient)
+    return inside(gradient, geo)
+
+
+def inside(padded: Array, geo: Geometry) -> Array:
+    """Cut the padding off."""
+    (ph, pw), (h, w) = geo.padding, padded.shape[2:]
+    return padded[:, :, ph : h - ph, pw : w - pw]
+
+
+register_vjp(max_pooling, max_pooling_gradient)
+
+
+def pooling_geometry(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Geometry:
+    """Check images and settings; the stride is the kernel unless given."""
+    check_images("pool", x)
+    geo = geometry(kernel, kernel if stride is None else stride, padding, dilation)
+    if any(2 * p > k for p, k in zip(geo.padding, geo.kernel, strict=True)):
+        raise ValueError(
+            f"padding {geo.padding} is more than half of kernel_size {geo.kernel}: a window would "
+            "see nothing but padding; use less"
+        )
+    return geo
+
+
+def max_pool2d(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1
+) -> Tensor:
+    """Take the maximum of each window of each map; the stride is kernel_size unless given."""
+    geo = pooling_geometry(x, kernel_size, stride, padding, dilation)
+    return apply(max_pooling, x, geo=geo)
+
+
+# %%
+x = Tensor([[[[1.0, 5], [5, 2]]]], requires_grad=True)
+out = max_pool2d(x, 2)
+(out * 3).sum().backward()
+print(out.numpy().ravel(), x.grad.numpy().ravel())
+# Expected output:
+# [5.] [0. 3. 0. 0.]
+
+
+# %%
+#| test
+def test_max_pool_takes_the_largest():
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 8)) - 5
+    for geo in (geometry(2, 2), geometry((3, 2), (1, 2), (1, 1)), geometry(2, 1, 0, (2, 3))):
+        padded = pad(x, geo, -np.inf)
+        expected = windows(padded, geo).max(axis=(2, 3))
+        out = np.empty(expected.shape)
+        max_forward(padded, out, geo)
+        np.testing.assert_array_equal(out, expected)
+
+
+def test_max_pool_gradient_goes_to_the_first_winner():
+    from tinytorch.core.autograd import gradcheck
+
+    x = Tensor(np.random.default_rng(0).permutation(np.arange(112.0)), True)
+    assert gradcheck(lambda x: max_pool2d(x.reshape(2, 1, 7, 8), (3, 2), (1, 2), 1), x)
+    ties, gradient = np.ones((1, 1, 4, 4)), np.zeros((1, 1, 4, 4))
+    max_backward(np.ones((1, 1, 2, 2)), np.ones((1, 1, 2, 2)), ties, gradient, geometry(2, 2))
+    np.testing.assert_array_equal(gradient[0, 0], np.tile([[1, 0], [0, 0]], (2, 2)))
+
+
+if __name__ == "__main__":
+    test_max_pool_takes_the_largest()
+    test_max_pool_gradient_goes_to_the_first_winner()
+
+# %% [markdown]
+# ## Step 9: Average pooling
+#
+# The mean of each window. Are padded zeros numbers, too? With `count_include_pad` (the default) the
+# divisor is always kh·kw; without it, the number of real pixels under the window, which differs
+# from place to place: pool an image of ones to count them. Backward each tap gets g / divisor.
+#
+# *Adaptive* pooling asks for an output size instead: output i averages the input from ⌊i·n/m⌋ to
+# ⌈(i+1)·n/m⌉. Averaging is linear, so one matrix A (m, n) does it along one axis: A_h X A_wᵀ
+# forward, A_hᵀ G A_w backward. For 5 → 2 its rows are `[⅓ ⅓ ⅓ 0 0]` and `[0 0 ⅓ ⅓ ⅓]`.
+#
+# *Global* pooling, one mean per map, (N, C), frees a network from the size of its input.
+
+
+# %%
+#| export
+def average_divisor(shape: Shape, geo: Geometry, include_pad: bool) -> Any:
+    """What the sum of each window is divided by: a number, or an array (OH, OW).
+
+    Args:
+        shape: (N, C, H, W) before padding.
+    """
+    ### BEGIN SOLUTION
+    if include_pad:
+        return math.prod(geo.kernel)
+    ones = pad(np.ones((1, 1, *shape[2:]), np.float32), geo)
+    return windows(ones, geo).sum(axis=(2, 3))[0, 0]
+    ### END SOLUTION
+
+
+@primitive
+def average_pooling(x, *, geo, include_pad):
+    """Average every window: add up the taps, then divide."""
+    ### BEGIN SOLUTION
+    view = windows(pad(x, geo), geo)
+    out = sum(view[:, :, i, j] for i, j in np.ndindex(geo.kernel))
+    out /= average_divisor(x.shape, geo, include_pad)
+    return out
+    ### END SOLUTION
+
+
+def average_pooling_gradient(
+    g: Array, out: Any, shape: Shape, geo: Geometry, include_pad: bool
+) -> Array:
+    """The rule of average_pooling; only the shape of the input is kept."""
+    ### BEGIN SOLUTION
+    share = g / average_divisor(shape, geo, include_pad)
+    (ph, pw), (*front, h, w) = geo.padding, shape
+    gradient = np.zeros((*front, h + 2 * ph, w + 2 * pw), share.dtype)
+    for i, j in np.ndindex(geo.kernel):
+        target = windows(gradient, geo)[:, :, i, j]
+        target += share
+    return inside(gradient, geo)
+    ### END SOLUTION
+
+
+register_vjp(average_pooling, average_pooling_gradient, keeps=())
+
+
+def averaging_matrix(outputs: int, inputs: int, dtype: Any) -> Array:
+    """Return A (outputs, inputs) of adaptive average pooling along one axis."""
+    ### BEGIN SOLUTION
+    matrix = np.zeros((outputs, inputs), dtype)
+    for i in range(outputs):
+        start, stop = i * inputs // outputs, -(-(i + 1) * inputs // outputs)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix
+    ### END SOLUTION
+
+
+@primitive
+def adaptive_pooling(x, *, size):
+    """Average to the given (OH, OW)."""
+    rows, cols = (averaging_matrix(m, n, x.dtype) for m, n in zip(size, x.shape[2:], strict=True))
+    return rows @ x @ cols.T
+
+
+def adaptive_pooling_gradient(g: Array, out: Any, shape: Shape, size: Any) -> Array:
+    """The rule of adaptive_pooling."""
+    rows, cols = (averaging_matrix(m, n, g.dtype) for m, n in zip(size, shape[2:], strict=True))
+    return rows.T @ g @ cols
+
+
+register_vjp(adaptive_pooling, adaptive_pooling_gradient, keeps=())
+
+
+# %%
+#| export
+def avg_pool2d(
+    x: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0,
+    count_include_pad: bool = True,
+) -> Tensor:  # fmt: skip
+    """Average each window of each map; the stride is kernel_size unless given."""
+    geo = pooling_geometry(x, kernel_size, stride, padding, 1)
+    return apply(average_pooling, x, geo=geo, include_pad=count_include_pad)
+
+
+def adaptive_avg_pool2d(x: Tensor, output_size: Any) -> Tensor:
+    """Average to `output_size`, one number or (OH, OW), in windows as equal as possible."""
+    check_images("pool", x)
+    return apply(adaptive_pooling, x, size=geometry(output_size).kernel)
+
+
+class MaxPool2d(Module):
+    """`max_pool2d` as a layer."""
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1):
+        super().__init__()
+        self.settings = kernel_size, stride, padding, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool."""
+        return max_pool2d(x, *self.settings)
+
+    def extra_repr(self) -> str:
+        """Name the settings."""
+        return "kernel_size={}, stride={}, padding={}".format(*self.settings)
+
+
+class AvgPool2d(Module):
+    """`avg_pool2d` as a layer."""
+
+    def __init__(self, kernel_size: Any, stride: Any = None, padding: Any = 0,
+                 count_include_pad: bool = True):  # fmt: skip
+        super().__init__()
+        self.settings = kernel_size, stride, padding, count_include_pad
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool."""
+        return avg_pool2d(x, *self.settings)
+
+    extra_repr = MaxPool2d.extra_repr
+
+
+class AdaptiveAvgPool2d(Module):
+    """`adaptive_avg_pool2d` as a layer."""
+
+    def __init__(self, output_size: Any):
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool."""
+        return adaptive_avg_pool2d(x, self.output_size)
+
+
+class GlobalAvgPool2d(Module):
+    """Average each map to one number: (N, C, H, W) to (N, C)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool."""
+        ### BEGIN SOLUTION
+        return x.mean(axis=(2, 3))
+        ### END SOLUTION
+
+
+# %%
+x = Tensor(np.arange(1.0, 10).reshape(1, 1, 3, 3))
+print(avg_pool2d(x, 2, stride=1).numpy().ravel(), GlobalAvgPool2d()(x).numpy())
+print(avg_pool2d(x, 2, padding=1).numpy().ravel())
+print(avg_pool2d(x, 2, padding=1, count_include_pad=False).numpy().ravel())
+# Expected output:
+# [3. 4. 6. 7.] [[5.]]
+# [0.25 1.25 2.75 7.  ]
+# [1.  2.5 5.5 7. ]
+
+
+# %%
+#| test
+def test_average_pools_and_their_gradients():
+    from tinytorch.core.autograd import gradcheck
+
+    x = Tensor(np.random.default_rng(0).standard_normal((2, 3, 7, 5)), requires_grad=True)
+    np.testing.assert_allclose(avg_pool2d(x, (7, 5)).numpy()[..., 0, 0], x.data.mean((2, 3)))
+    for include in (True, False):
+        assert gradcheck(lambda x: avg_pool2d(x, (3, 2), (2, 1), 1, include), x)  # noqa: B023
+    assert gradcheck(lambda x: adaptive_avg_pool2d(x, (3, 2)), x)
+
+
+def test_adaptive_pooling_by_hand():
+    third = 1 / 3
+    expected = [[third, third, third, 0, 0], [0, 0, third, third, third]]
+    np.testing.assert_allclose(averaging_matrix(2, 5, float), expected)
+    assert averaging_matrix(4, 2, float).tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
+    assert GlobalAvgPool2d()(Tensor(np.ones((2, 3, 4, 5)))).tolist() == [[1, 1, 1]] * 2
+
+
+if __name__ == "__main__":
+    test_average_pools_and_their_gradients()
+    test_adaptive_pooling_by_hand()
+
+# %% [markdown]
+# ## Step 10: Batch normalisation
+#
+# Give every channel mean 0 and variance 1 over the batch and all places, then a learned scale γ and
+# shift β. In training with the batch's own mean μ and variance σ² (divided by m, the count); in
+# evaluation with running averages, so that an image's answer does not depend on its neighbours:
+#
+# $$y = \gamma\,\hat x + \beta, \quad \hat x = (x - \mu)\,/\sqrt{\sigma^2 + \varepsilon}$$
+#
+# running ← (1 − momentum) · running + momentum · batch: a momentum of 0.1 means one part *new*. The
+# running variance uses m − 1, the unbiased estimate. *Worked example*: a channel `[1 3]`: μ = 2,
+# σ² = 1, x̂ = `[-1 1]`; the running variance starts at 1 and becomes 0.9 · 1 + 0.1 · 2 = 1.1.
+#
+# Backward, x matters three times: directly, through μ and through σ². Collected (all sums over the
+# m numbers of a channel):
+#
+# $$\frac{\partial L}{\partial\beta} = \sum g,\quad
+# \frac{\partial L}{\partial\gamma} = \sum g\hat x,\quad
+# \frac{\partial L}{\partial x} = \frac{\gamma}{\sqrt{\sigma^2 + \varepsilon}}
+# \Big(g - \frac1m\sum g - \frac{\hat x}{m} \sum g\hat x\Big)$$
+#
+# Cost: forward three passes over x, backward two over x and g. Memory bound, all of it: so each
+# part of a pass (`in_parts`) is small enough to stay in the cache.
+
+
+# %%
+#| export
+def channel_sums(x: Array, y: Array | None = None) -> Array:
+    """Sum x, or x * y, over all axes but the channels: (C,)."""
+    sums = np.empty(x.shape[:2], x.dtype)
+    if y is None:
+        in_parts(lambda x, out: np.sum(x, axis=(2, 3), out=out), x, sums)
+    else:
+        in_parts(lambda x, y, out: np.einsum("nchw,nchw->nc", x, y, out=out), x, y, sums)
+    return sums.sum(axis=0)
+
+
+def batch_statistics(x: Array) -> tuple[Array, Array]:
+    """Return mean and (biased) variance of each channel of (N, C, H, W), each (C,).
+
+    Subtract the mean before squaring: E[x²] − E[x]² loses all digits of a large mean.
+    """
+    ### BEGIN SOLUTION
+    count = x.size // x.shape[1]
+    mean = channel_sums(x) / count
+    squares = np.empty(x.shape[:2], x.dtype)
+
+    def squared(x: Array, out: Array) -> None:
+        centred = x - mean[:, None, None]
+        np.einsum("nchw,nchw->nc", centred, centred, out=out)
+
+    in_parts(squared, x, squares)
+    return mean, squares.sum(axis=0) / count
+    ### END SOLUTION
+
+
+@primitive
+def normalisation(x, weight, bias, *, mean, inverse):
+    """Compute weight * (x - mean) * inverse + bias, for each channel, in one scale and shift.
+
+    Args:
+        mean, inverse: (C,), mean and 1 / sqrt(variance + eps) of this very batch.
+    """
+    ### BEGIN SOLUTION
+    scale = (weight * inverse)[:, None, None]
+    shift = (bias - weight * inverse * mean)[:, None, None]
+    out = np.empty(x.shape, np.result_type(x, scale))
+
+    def run(x: Array, out: Array) -> None:
+        np.multiply(x, scale, out=out)
+        out += shift
+
+    in_parts(run, x, out)
+    return out
+    ### END SOLUTION
+
+
+def normalisation_gradients(
+    needs: Any, g: Array, out: Any, x: Array, weight: Array, bias: Array, mean: Array,
+    inverse: Array,
+) -> tuple[Array | None, Array, Array]:  # fmt: skip
+    """The joint rule of normalisation: gradients of x (None if not needed), weight and bias."""
+    ### BEGIN SOLUTION
+    count = x.size // x.shape[1]
+    total = channel_sums(g)
+    projected = (channel_sums(g, x) - mean * total) * inverse  # sum of g * x̂
+    if not needs[0]:
+        return None, projected, total
+    slope = weight * inverse
+    tilt = -slope * inverse * projected / count
+    offset = (-slope * total / count - tilt * mean)[:, None, None]
+    slope, tilt = slope[:, None, None], tilt[:, None, None]
+    gradient = np.empty(x.shape, g.dtype)
+
+    def run(x: Array, g: Array, out: Array) -> None:  # slope * g + tilt * x + offset
+        np.multiply(x, tilt, out=out)
+        out += offset
+        out += g * slope
+
+    in_parts(run, x, g, gradient)
+    return gradient, projected, total
+    ### END SOLUTION
+
+
+register_vjp(normalisation, joint=normalisation_gradients, keeps=("inputs",))
+
+
+# %%
+#| export
+class BatchNorm2d(Module):
+    """Normalise each channel of (N, num_features, H, W).
+
+    Args:
+        eps: Added to the variance.
+        momentum: Share of the newest batch in the running averages; None: a plain average of all.
+        affine: Whether to learn a scale (weight) and a shift (bias) for each channel.
+        track_running_stats: Whether to keep running averages; without, always use the batch.
+    """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1,
+                 affine: bool = True, track_running_stats: bool = True):  # fmt: skip
+        super().__init__()
+        self.num_features, self.eps, self.momentum = num_features, eps, momentum
+        new, kept = np.zeros(num_features, np.float32), track_running_stats
+        self.weight = constant_(Parameter(new), 1.0) if affine else None
+        self.bias = Parameter(new) if affine else None
+        self.register_buffer("running_mean", Tensor(new) if kept else None)
+        self.register_buffer("running_var", Tensor(new + 1) if kept else None)
+        self.register_buffer("num_batches_tracked", Tensor(np.array(0)) if kept else None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise by the batch in training, by the running averages in evaluation."""
+        check_images("normalise", x)
+        if x.shape[1] != self.num_features:
+            raise ValueError(
+                f"cannot normalise shape {x.shape}: it has {x.shape[1]} channels, the layer "
+                f"{self.num_features}; set num_features to match"
+            )
+        affine = self.weight is not None
+        weight, bias = (self.weight, self.bias) if affine else (np.ones(1, x.dtype), 0.0)
+        if not self.training and self.running_mean is not None:
+            return self.by_running(x, weight, bias)
+        count = x.size // self.num_features
+        if count < 2:
+            raise ValueError(f"{count} value per channel has no variance; use a larger batch")
+        mean, var = batch_statistics(x.data)
+        if self.training and self.running_mean is not None:
+            self.track(mean, var, count)
+        inverse = 1 / np.sqrt(var + self.eps)
+        bias = np.zeros(1, x.dtype) if self.bias is None else bias
+        return apply(normalisation, x, weight, bias, mean=mean, inverse=inverse)
+
+    def by_running(self, x: Tensor, weight: Any, bias: Any) -> Tensor:
+        """Normalise by `running_mean` and `running_var`, which have no gradient."""
+        ### BEGIN SOLUTION
+        scale = weight * Tensor(1 / np.sqrt(self.running_var.data + self.eps))
+        shift = bias - scale * self.running_mean
+        return x * scale.reshape(-1, 1, 1) + shift.reshape(-1, 1, 1)
+        ### END SOLUTION
+
+    def track(self, mean: Array, var: Array, count: int) -> None:
+        """Take a batch into the running averages, and count it.
+
+        Args:
+            mean, var: (C,) of the batch; the variance is biased.
+            count: Numbers per channel.
+        """
+        ### BEGIN SOLUTION
+        self.num_batches_tracked.data = self.num_batches_tracked.data + 1
+        share = self.momentum
+        if share is None:
+            share = 1 / self.num_batches_tracked.item()
+        unbiased = var * (count / (count - 1))
+        for running, new in ((self.running_mean, mean), (self.running_var, unbiased)):
+            running.data = ((1 - share) * running.data + share * new).astype(running.dtype)
+        ### END SOLUTION
+
+    def extra_repr(self) -> str:
+        """Name the settings."""
+        return f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+
+
+# %%
+norm, x = BatchNorm2d(1), Tensor([[[[1.0, 3.0]]]])
+print(norm(x).numpy().round(3).ravel(), norm.running_mean.numpy(), norm.running_var.numpy())
+print(norm.eval()(x).numpy().round(3).ravel(), list(norm.state_dict()))
+# Expected output:
+# [-1. 1.] [0.2] [1.1]
+# [0.763 2.67 ] ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
+
+
+# %%
+#| test
+def test_batch_norm_normalises_and_tracks():
+    x = np.random.default_rng(0).standard_normal((4, 3, 5, 2)) * 3 + 1000
+    mean, var = batch_statistics(x)
+    np.testing.assert_allclose(mean, x.mean((0, 2, 3)))
+    np.testing.assert_allclose(var, x.var((0, 2, 3)))
+    norm = BatchNorm2d(3, momentum=0.25)
+    out = norm(Tensor(x)).numpy()
+    np.testing.assert_allclose(out.mean((0, 2, 3)), 0, atol=1e-6)
+    np.testing.assert_allclose(norm.running_mean.numpy(), 0.25 * mean, rtol=1e-6)
+    np.testing.assert_allclose(norm.running_var.numpy(), 0.75 + 0.25 * var * 40 / 39, rtol=1e-6)
+    assert norm.num_batches_tracked.item() == 1
+    running = norm.running_mean.numpy()[:, None, None]
+    expected = (x - running) / np.sqrt(norm.running_var.numpy() + 1e-5)[:, None, None]
+    np.testing.assert_allclose(norm.eval()(Tensor(x)).numpy(), expected, rtol=1e-5)
+    assert norm.num_batches_tracked.item() == 1
+
+
+def test_batch_norm_gradients():
+    from tinytorch.core.autograd import gradcheck
+
+    rng, norm = np.random.default_rng(0), BatchNorm2d(3)
+
+    def through(x, weight, bias):
+        norm.weight, norm.bias = (Parameter(p.data, dtype=float) for p in (weight, bias))
+        mean, var = batch_statistics(x.data)
+        return apply(normalisation, x, weight, bias, mean=mean, inverse=1 / np.sqrt(var + 0.1))
+
+    shapes = (3, 3, 2, 4), (3,), (3,)
+    assert gradcheck(through, [Tensor(rng.standard_normal(s), requires_grad=True) for s in shapes])
+    norm.eval()
+    assert gradcheck(norm, Tensor(rng.standard_normal(shapes[0]), requires_grad=True))
+
+
+if __name__ == "__main__":
+    test_batch_norm_normalises_and_tracks()
+    test_batch_norm_gradients()
+
+# %% [markdown]
+# ## Systems: where the time of a convolution goes
+#
+# The loops cost a microsecond or more for each window, the matrix product a nanosecond for some
+# fifty multiply-adds. And what do blocks buy?
+
+
+# %%
+import time
+
+from tinytorch import imaging
+
+
+def best_ms(work, repeat=3) -> float:
+    """The fastest of a few runs, in milliseconds."""
+    times = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - begin)
+    return min(times) * 1e3
+
+
+x, w = randn(2, 16, 16, 16), randn(32, 16, 3, 3)
+naive, quick = (best_ms(lambda f=f: f(x, w, padding=1), 1) for f in (conv2d_naive, conv2d))
+print(f"loops {naive:.0f} ms, matrix product {quick:.2f} ms")
+x, usual = randn(32, 16, 32, 32), imaging.BLOCK_BYTES
+for size in (1 << 16, 1 << 21, 1 << 30):
+    imaging.BLOCK_BYTES = size
+    print(f"blocks of {size >> 10} KB: {best_ms(lambda: conv2d(x, w, padding=1)):.0f} ms")
+imaging.BLOCK_BYTES = usual
+# Expected output:
+# loops ... ms, matrix product ... ms
+# blocks of 64 KB: ... ms
+# blocks of 2048 KB: ... ms
+# blocks of 1048576 KB: ... ms

@@ -1,0 +1,200 @@
+"""The machine room of module 09: settings that are checked, memory lent again, work in parts.
+
+What a convolution or a pooling computes is in the module; here is only what every fast one needs.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Pair = tuple[int, int]
+PART_BYTES = 1 << 19  # of one part of an array: half a typical second-level cache
+BLOCK_BYTES = 2 << 20  # of the columns of one matrix product; measured in module 09
+
+
+class Geometry(NamedTuple):
+    """How windows lie on an image; every entry is (vertical, horizontal), in pixels."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int = 1
+
+    def __str__(self) -> str:
+        return f"(kernel={self.kernel}, stride={self.stride}, padding={self.padding})"
+
+
+def pair(name: str, value: Any, least: int) -> Pair:
+    """Read one setting for both axes: `3` and `(3, 3)` are the same.
+
+    Raises:
+        ValueError: If there are not two whole numbers, each at least `least`.
+    """
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    whole = all(isinstance(n, int | np.integer) and not isinstance(n, bool) for n in both)
+    if len(both) != 2 or not whole or min(both) < least:
+        raise ValueError(f"{name} is {value!r}; it must be one or two integers, at least {least}")
+    return int(both[0]), int(both[1])
+
+
+def geometry(
+    kernel: Any, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Geometry:
+    """Check the settings of a convolution or pooling and bring them into one form.
+
+    Args:
+        kernel, stride, dilation: Pixels, at least 1; a number for both axes, or a pair.
+        padding: Pixels, at least 0; "valid" is 0, "same" keeps the size (stride 1).
+        groups: Number of independent groups of channels.
+    """
+    kernel, stride = pair("kernel_size", kernel, 1), pair("stride", stride, 1)
+    dilation = pair("dilation", dilation, 1)
+    if padding == "same":
+        spare = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        if stride != (1, 1) or any(n % 2 for n in spare):
+            raise ValueError(
+                f"padding 'same' with kernel_size {kernel} and stride {stride} would be uneven; "
+                "use an odd kernel and stride 1, or give padding in pixels"
+            )
+        padding = tuple(n // 2 for n in spare)
+    padding = pair("padding", 0 if padding == "valid" else padding, 0)
+    return Geometry(kernel, stride, padding, dilation, pair("groups", groups, 1)[0])
+
+
+def check_images(name: str, x: Any) -> None:
+    """Require a batch of images: four axes, of a floating dtype."""
+    if x.ndim != 4:
+        remedy = "add the batch axis with unsqueeze(0)" if x.ndim == 3 else "reshape the input"
+        raise ValueError(f"cannot {name} shape {x.shape}: need (N, C, H, W); {remedy}")
+    if x.dtype.kind != "f":
+        raise TypeError(f"cannot {name} images of {x.dtype}; convert with astype(np.float32)")
+
+
+def check_convolution(x: Any, weight: Any, bias: Any, groups: int) -> None:
+    """Require that images, filters, bias and groups fit together."""
+    check_images("convolve", x)
+    if weight.ndim != 4:
+        raise ValueError(f"filters have shape {weight.shape}; need (out, in / groups, kh, kw)")
+    filters, channels = weight.shape[:2]
+    if filters % groups or x.shape[1] % groups:
+        raise ValueError(
+            f"cannot divide {x.shape[1]} input and {filters} output channels into {groups} "
+            "groups; choose groups that divides both"
+        )
+    if x.shape[1] != channels * groups:
+        raise ValueError(
+            f"cannot convolve shape {x.shape} with filters {weight.shape}: the images have "
+            f"{x.shape[1]} channels, the filters want {channels * groups}; "
+            "set in_channels to match, or move the channels to axis 1"
+        )
+    if bias is not None and bias.shape != (filters,):
+        raise ValueError(f"bias has shape {bias.shape} for {filters} filters; need ({filters},)")
+
+
+def blocks(out_shape: tuple[int, ...], window: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Cut a convolution so that the columns of one block stay in the cache.
+
+    Args:
+        out_shape: (N, F, OH, OW).
+        window: Bytes of one window over all channels.
+
+    Yields:
+        Some images, and the bands of output rows to do one after another: all rows at once
+        unless a single image is too large.
+    """
+    count, _, height, width = out_shape
+    row = max(1, window * width)
+    images = max(1, BLOCK_BYTES // (row * height))
+    rows = height if images > 1 else max(1, min(height, BLOCK_BYTES // row))
+    bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+    for first in range(0, count, images):
+        yield slice(first, min(first + images, count)), bands
+
+
+class Scratch:
+    """Arrays that are lent under a name, again and again.
+
+    Fresh memory is mapped and zeroed page by page, which costs more than the arithmetic on it.
+    """
+
+    def __init__(self) -> None:
+        self.lent: dict[str, np.ndarray] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Lend an array; what it holds is arbitrary."""
+        size = math.prod(shape)
+        flat = self.lent.get(name)
+        if flat is None or flat.size < size:
+            flat = self.lent[name] = np.empty(size, dtype)
+        return flat[:size].reshape(shape)
+
+
+def thread_count() -> int:
+    """As many threads as BLAS was told to use, else as there are processors."""
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        if os.environ.get(variable, "").isdigit():
+            return max(1, int(os.environ[variable]))
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class Team:
+    """The threads that help; started when first needed, and anew in a forked process."""
+
+    def __init__(self) -> None:
+        self.size = thread_count()
+        self.pool: ThreadPoolExecutor | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """Let go of threads that did not survive a fork."""
+        self.pool = None
+
+    def ask(self, work: Callable[[], None]) -> list[Future]:
+        """Ask every helper to run `work`; fewer where no more threads may be started."""
+        if self.pool is None:
+            self.pool = ThreadPoolExecutor(max(1, self.size - 1), "tinytorch")
+        try:
+            return [self.pool.submit(work) for _ in range(self.size - 1)]
+        except RuntimeError:
+            self.size = 1
+            return []
+
+
+team = Team()
+
+
+def in_parts(work: Callable[..., Any], *arrays: np.ndarray) -> None:
+    """Call `work(*parts)` for parts that together cover the arrays along their first axis.
+
+    A part is small enough to stay in the cache from one pass over it to the next. Parts run in
+    several threads, because NumPy lets go of Python's lock while it computes: `work` must write
+    its result into one of its parts, and nowhere else.
+    """
+    rows, size = len(arrays[0]), max(array.nbytes for array in arrays)
+    count = min(rows, -(-size // PART_BYTES))
+    if count <= 1:
+        work(*arrays)
+        return
+    cuts = [rows * i // count for i in range(count + 1)]
+    pieces = iter([[a[i:j] for a in arrays] for i, j in pairwise(cuts)])
+
+    def work_off() -> None:
+        for piece in pieces:
+            work(*piece)
+
+    helpers = team.ask(work_off) if team.size > 1 else []
+    try:
+        work_off()
+    finally:
+        for helper in helpers:
+            if not helper.cancel():
+                helper.result()
