@@ -399,7 +399,7 @@ def say(data):
         except OSError: pass
 
 def frame(data): return struct.pack("<I", len(data)) + data
-OK = bytes(8) + b"\\x01N"
+OK = bytes(8) + b"\\x00N"
 """
 WORDS = {
     "an answer of its own": "say(frame(OK))",
@@ -438,7 +438,7 @@ ANSWERS = {
 @pytest.mark.parametrize("value", ANSWERS.values(), ids=ANSWERS)
 def test_malformed_answers_end_the_worker(server, run, value):
     """The worker's own code is replaced, so that it answers the right question wrongly."""
-    status = 0 if value == ANSWERS["an error without parts"] else 1
+    status = 1 if value == ANSWERS["an error without parts"] else 0
     if value is None:
         status, value = 7, "b'N'"
     source = f"""
@@ -446,7 +446,7 @@ import struct
 from tito.isolation import worker
 def attack():
     def answer(room, data):
-        out = data[:8] + bytes([{status}]) + {value}
+        out = bytes(data[4:12]) + bytes([{status}]) + {value}
         return bytearray(struct.pack("<I", len(out)) + out)
     worker.answer = answer
 """
@@ -463,7 +463,7 @@ def test_a_message_that_never_ends_ends_at_the_deadline(server, run):
 from tito.isolation import worker
 def attack():
     def answer(room, data):
-        return bytearray(b"\\x00\\x00\\x00\\x03" + data[:8])
+        return bytearray(b"\\x00\\x00\\x00\\x03" + bytes(data[4:12]))
     worker.answer = answer
 """
     run(source)

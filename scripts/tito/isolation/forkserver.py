@@ -93,7 +93,7 @@ def _begin(connection: int, output: int, job: dict[str, Any], host: Host, apart:
     kept = socket.socket(fileno=3)
     from tito.isolation import worker
 
-    worker.run(kept.recv, kept.sendall, [[x.name, x.active, x.detail] for x in layers])
+    worker.run(kept.recv_into, kept.sendall, [[x.name, x.active, x.detail] for x in layers])
 
 
 def _tell(status: socket.socket, **words: Any) -> None:

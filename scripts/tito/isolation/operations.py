@@ -71,6 +71,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def perform(name: str, operands: tuple) -> Any:
-    """Apply an operation to its operands."""
-    return OPERATIONS[name](*operands)
+PROBE = "probe"  # is done by the worker itself
+NAMES = (PROBE, *OPERATIONS)
+CODES = {name: code for code, name in enumerate(NAMES)}

@@ -255,9 +255,9 @@ class Pipes:
         assert process.stdout is not None
         self._process, self._in, self._out = process, process.stdout, process.stdin
 
-    def recv(self, size: int) -> bytes:
-        """At least one byte, or b"" at the end."""
-        return os.read(self._in.fileno(), size)
+    def recv_into(self, target: memoryview) -> int:
+        """Read at least one byte, or none at the end; returns how many."""
+        return self._in.readinto(target)  # type: ignore[attr-defined]
 
     def sendall(self, data: bytes) -> None:
         """Send all of it."""

@@ -169,17 +169,17 @@ class Reference(Proxy):
     """A name of the student's package or of a probe, looked up by the worker at each use.
 
     Args:
-        module: The module's name, or the probe's.
-        names: The attribute in it; none for the module itself.
+        place: The module's name, or the probe's.
+        name: What it names there.
         source: The source of the probe, None for a module.
     """
 
-    __slots__ = ("_tito_module", "_tito_names", "_tito_source")
+    __slots__ = ("_tito_name", "_tito_place", "_tito_source")
 
-    def __init__(self, module: str, names: tuple[str, ...], source: str | None = None):
+    def __init__(self, place: str, name: str, source: str | None = None):
         put = object.__setattr__
-        put(self, "_tito_module", module)
-        put(self, "_tito_names", names)
+        put(self, "_tito_place", place)
+        put(self, "_tito_name", name)
         put(self, "_tito_source", source)
 
     def __getattr__(self, name: str) -> Any:
@@ -194,7 +194,7 @@ def describe(proxy: Any) -> str:
     """Name a proxy without asking the worker."""
     if type(proxy) is Handle:
         return f"an object of type {_get(proxy, '_tito_type')}"
-    return ".".join((_get(proxy, "_tito_module"), *_get(proxy, "_tito_names")))
+    return f"{_get(proxy, '_tito_place')}.{_get(proxy, '_tito_name')}"
 
 
 def _short(value: Any) -> str:
@@ -202,7 +202,7 @@ def _short(value: Any) -> str:
     if type(value) is Handle:
         return _get(value, "_tito_label") or _get(value, "_tito_type")
     if type(value) is Reference:
-        return (_get(value, "_tito_names") or (_get(value, "_tito_module"),))[-1]
+        return _get(value, "_tito_name")
     return type(value).__name__
 
 
@@ -220,7 +220,7 @@ def label(operation: str, operands: tuple) -> str:
     return f"{operation}({', '.join(map(_short, operands))})"
 
 
-def encode_proxy(session: Any, value: Any, out: bytearray) -> None:
+def encode_proxy(session: Any, value: Any, out: wire.Frame) -> None:
     """Write what only a request may hold: proxies, slices, an ellipsis.
 
     Raises:
@@ -232,12 +232,12 @@ def encode_proxy(session: Any, value: Any, out: bytearray) -> None:
         session.check(_get(value, "_tito_generation"), value)
         wire.encode_handle(_get(value, "_tito_number"), "", out)
     elif kind is Reference:
-        module, source = _get(value, "_tito_module"), _get(value, "_tito_source")
+        place, source = _get(value, "_tito_place"), _get(value, "_tito_source")
         if source is not None:
-            module = session.define(source, module)
-        wire.encode_reference(module, _get(value, "_tito_names"), out)
+            place = session.define(source, place)
+        wire.encode_reference(f"{place}:{_get(value, '_tito_name')}", out)
     elif kind is ProxyModule:
-        wire.encode_reference(value.__name__, (), out)
+        wire.encode_reference(f"{value.__name__}:", out)
     elif not wire.encode_request_extra(value, out, session.encode_other):
         if callable(value):
             raise TypeError("a function of the test cannot enter the worker: use a probe")
@@ -250,7 +250,7 @@ class ProxyModule(types.ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") and name not in PASSED_NAMES:
             raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
-        return Reference(self.__name__, (name,))
+        return Reference(self.__name__, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not name.startswith("__") and not isinstance(value, types.ModuleType):
@@ -320,7 +320,7 @@ class Probe:
     def __getattr__(self, name: str) -> Reference:
         if name.startswith("__"):
             raise AttributeError(name)
-        return Reference(self._name, (name,), self._source)
+        return Reference(self._name, name, self._source)
 
 
 def _session() -> Any:

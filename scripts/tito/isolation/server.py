@@ -7,8 +7,9 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tito.isolation import wire
+from tito.isolation import operations, wire
 from tito.isolation.errors import (
+    NAME_LIMIT,
     IsolationError,
     ProtocolError,
     StaleHandle,
@@ -93,7 +94,7 @@ class Server:
         self.limits = limits or Limits()
         self.folders = dict(folders or {})
         self.files = {name: source.filename for name, source in package.items()}
-        self._package = wire.frame()
+        self._package = wire.Frame()
         sources = {
             name: {
                 "text": source.text,
@@ -121,6 +122,7 @@ class Server:
         self._closed = False
         self._watchdog: threading.Thread | None = None
         self._greeted = False
+        self._buffer = memoryview(bytearray(wire.BUFFER))
         self._layers: list[Layer] = []
         self._grader: Layer | None = None
 
@@ -254,7 +256,7 @@ class Server:
         if not self._greeted:
             try:
                 self._worker.connection.sendall(self._package)
-                self._greet(wire.receive(self._worker.connection.recv))
+                self._greet(wire.receive(self._worker.connection.recv_into, self._buffer))
             except wire.WireError as error:
                 raise self._violated(str(error), operation, operands) from None
             except (OSError, EOFError):
@@ -262,11 +264,10 @@ class Server:
             self._greeted = True
         return self._worker
 
-    def _greet(self, data: bytes) -> None:
+    def _greet(self, data: bytes | memoryview) -> None:
         """Read which layers the worker put on; no code of the student has run by then."""
-        reader = wire.Reader(data, lambda number, kind: None)
-        self._layers = [Layer(*words) for words in reader.value()]
-        reader.end()
+        _, layers = wire.read_reply(data, bytes(8), lambda number, kind: None)
+        self._layers = [Layer(*words) for words in layers]
 
     def _lost(self, operation: str, operands: tuple) -> IsolationError:
         """Why the connection ended; from here on the worker is unusable."""
@@ -325,7 +326,7 @@ class Server:
         if generation == self._generation:
             self._dropped.append(number)
 
-    def encode_other(self, value: Any, out: bytearray) -> None:
+    def encode_other(self, value: Any, out: wire.Frame) -> None:
         """Write what is not a plain value."""
         encode_proxy(self, value, out)
 
@@ -347,26 +348,23 @@ class Server:
         """
         __tracebackhide__ = True
         worker = self._ready(operation, operands)
-        identity = os.urandom(8)
-        out = wire.frame()
-        out += identity
-        other = self.encode_other
-        wire.encode(self._dropped, out, other)
-        wire.encode(operation, out, other)
-        wire.encode(operands, out, other)
-        wire.seal(out)
+        identity, generation = os.urandom(8), self._generation
+        code = operations.CODES[operation]
+        out = wire.request(identity, code, self._dropped, operands, self.encode_other)
         self._dropped = []
         try:
             worker.connection.sendall(out)
-            data = wire.receive(worker.connection.recv)
+            data = wire.receive(worker.connection.recv_into, self._buffer)
         except wire.WireError as wrong:
             raise self._violated(str(wrong), operation, operands) from None
         except (OSError, EOFError):
             raise self._lost(operation, operands) from None
+
+        def handle(number: int, kind: str) -> Handle:
+            return Handle(self, generation, number, clean(kind, NAME_LIMIT))
+
         try:
-            if data[:8] != identity:
-                raise wire.WireError("an answer to something that was not asked")
-            failed, value = self._reply(data)
+            failed, value = wire.read_reply(data, identity, handle)
             error = from_report(value, self.files) if failed else None
         except Exception as wrong:  # whatever such bytes bring about
             raise self._violated(repr(wrong), operation, operands) from None
@@ -374,18 +372,6 @@ class Server:
             error.call = label(operation, operands)
             raise error
         return value
-
-    def _reply(self, data: bytes) -> tuple[bool, Any]:
-        """Whether an answer reports an error, and its value or its report."""
-        generation = self._generation
-        reader = wire.Reader(
-            data, lambda number, kind: Handle(self, generation, number, clean(kind, 100)), start=9
-        )
-        value = reader.value()
-        reader.end()
-        if data[8] > 1:
-            raise wire.WireError("neither a result nor an error")
-        return data[8] == 0, value
 
     def _violated(self, detail: str, operation: str, operands: tuple) -> IsolationError:
         """Stop a worker that sent something that is no answer."""

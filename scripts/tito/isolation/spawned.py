@@ -4,7 +4,7 @@ The wire is standard input and output (one socket on both, or two pipes); what t
 code prints goes to standard error.
 """
 
-import functools
+import io
 import json
 import os
 import sys
@@ -41,5 +41,5 @@ def main() -> None:
     layers = limits.confine(limits.Limits(**job["limits"]), host, place, separated=False)
     from tito.isolation import worker
 
-    read = functools.partial(os.read, wire_in)
-    worker.run(read, _writer(wire_out), [[x.name, x.active, x.detail] for x in layers])
+    read_into = io.FileIO(wire_in, "r").readinto
+    worker.run(read_into, _writer(wire_out), [[x.name, x.active, x.detail] for x in layers])

@@ -105,24 +105,24 @@ class Room:
                 raise Broken from error
         return module
 
-    def look_up(self, module: str, names: tuple[str, ...]) -> Any:
-        """What a reference names: in a module of the package, or in a probe."""
-        if module in self.probes:
-            probe = self.probes[module]
-            if names[0] not in probe:
-                raise Missing(module, names[0], difflib.get_close_matches(names[0], probe, 3))
-            return probe[names[0]]
-        value: Any = self.module(module)
-        for name in names:
-            try:
-                value = getattr(value, name)
-            except AttributeError:
-                if f"{module}.{name}" in self.package.sources:
-                    value = self.module(f"{module}.{name}")
-                else:
-                    nearest = difflib.get_close_matches(name, dir(value), 3)
-                    raise Missing(module, name, nearest) from None
-        return value
+    def look_up(self, reference: str) -> Any:
+        """What a reference names: something in a module of the package, or in a probe."""
+        place, _, name = reference.rpartition(":")
+        if place in self.probes:
+            probe = self.probes[place]
+            if name not in probe:
+                raise Missing(place, name, difflib.get_close_matches(name, probe, 3))
+            return probe[name]
+        module = self.module(place)
+        if not name:
+            return module
+        try:
+            return getattr(module, name)
+        except AttributeError:
+            if f"{place}.{name}" in self.package.sources:
+                return self.module(f"{place}.{name}")
+            nearest = difflib.get_close_matches(name, dir(module), 3)
+            raise Missing(place, name, nearest) from None
 
     def define_probe(self, key: str, name: str, source: str) -> None:
         """Run pristine source in a namespace of its own."""
@@ -169,55 +169,46 @@ def describe(error: BaseException, files: set[str]) -> dict[str, Any]:
     return {"kind": kind, "message": message, "mro": mro, "frames": frames}
 
 
-def answer(room: Room, data: bytes) -> bytearray:
+def answer(room: Room, data: bytes | memoryview) -> wire.Frame:
     """Do what one request asks; the reply is a sealed frame."""
-    reader = wire.Reader(data, room.held, room.look_up, start=8)
-    out = wire.frame()
-    out += data[:8]
+    reader = wire.Reader(data, wire.REQUEST.size, room.held, room.look_up)
+    identity, code, dropped = wire.read_request(reader)
+    for number in dropped:
+        room.objects.pop(number, None)
     try:
-        for number in reader.value():
-            room.objects.pop(number, None)
-        operation = reader.value()
-        if operation == "probe":
-            value = room.define_probe(*reader.value())
-        else:
-            value = operations.perform(operation, reader.value())
-        out.append(1)
-        wire.encode(value, out, room.keep)
-        return wire.seal(out)
+        name = operations.NAMES[code]
+        operands = reader.values()
+        perform = operations.OPERATIONS.get(name, room.define_probe)
+        return wire.reply(identity, 0, perform(*operands), room.keep)
     except BaseException as error:
         report = describe(error, room.package.files)
-    del out[12:]
-    out.append(0)
-    wire.encode(report, out, room.keep)
-    return wire.seal(out)
+    return wire.reply(identity, 1, report, room.keep)
 
 
-def serve(
-    read: Callable[[int], bytes], write: Callable[[Any], Any], greeting: list[list[Any]]
-) -> None:
+Read = Callable[[memoryview], int | None]
+Write = Callable[[Any], Any]
+
+
+def serve(read_into: Read, write: Write, greeting: list[list[Any]]) -> None:
     """Answer requests until the grader closes the connection."""
-    reader = wire.Reader(wire.receive(read), lambda number, name: None)
+    buffer = memoryview(bytearray(wire.BUFFER))
+    reader = wire.Reader(wire.receive(read_into, buffer), wire.HEADER, lambda number, name: None)
     package = Package(reader.value())
     sys.meta_path.insert(0, package)
     room = Room(package)
-    out = wire.frame()
-    wire.encode(greeting, out, room.keep)
-    write(wire.seal(out))
+    write(wire.reply(bytes(8), 0, greeting, room.keep))
     with contextlib.suppress(EOFError, OSError):
         while True:
-            reply = answer(room, wire.receive(read))
+            reply = answer(room, wire.receive(read_into, buffer))
             if os.getpid() != room.process:
                 return  # a copy that the student's code forked must not answer too
             write(reply)
 
 
-def run(
-    read: Callable[[int], bytes], write: Callable[[Any], Any], greeting: list[list[Any]]
-) -> None:
+def run(read_into: Read, write: Write, greeting: list[list[Any]]) -> None:
     """Serve with standard output as our only output, then leave without exit handlers."""
     sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = io.TextIOWrapper(
         io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", "\n", write_through=True
     )
-    serve(read, write, greeting)
+    serve(read_into, write, greeting)
     os._exit(0)
