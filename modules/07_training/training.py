@@ -213,8 +213,8 @@ if __name__ == "__main__":
 # true class in the row, predicted class in the column:
 #
 # $$\text{precision}_c = \frac{M_{cc}}{\sum_i M_{ic}}, \qquad
-# \text{recall}_c = \frac{M_{cc}}{\sum_j M_{cj}}, \qquad
-# F_1 = \frac{2 \cdot \text{precision} \cdot \text{recall}}{\text{precision} + \text{recall}}$$
+# \text{recall}_c = \frac{M_{cc}}{\sum_j M_{cj}}, \qquad F_1 = \frac{2 \cdot \text{precision} \cdot
+# \text{recall}}{\text{precision} + \text{recall}}$$
 #
 # Precision: of those I called $c$, how many were (down a column). Recall: of those that were $c$,
 # how many I found (along a row). Where nothing was called $c$, or nothing was, the quotient is
@@ -734,9 +734,10 @@ if __name__ == "__main__":
 # tell a damaged file, `checkpoint.json` a foreign one. The name does not matter: `best_model.pkl`
 # is the same zip.
 #
-# *Worked example:* `{"epoch": 3, "weight": array}` becomes the entries `arrays/0.npy` and `{"dict":
-# [["epoch", 3], ["weight", {"array": 0}]]}`. Dictionaries are lists of pairs because the
-# optimizer's have numbers as keys, which JSON cannot.
+# *Worked example:* `{"epoch": 3, "weight": array}` becomes the entry `arrays/0.npy` and, in JSON,
+# `[["epoch", 3], ["weight", {"array": 0}]]`: pairs, because the optimizer's dictionaries have
+# numbers as keys. This packing is given, in `tinytorch/utils/statefile.py`; what goes in, and how
+# the file is replaced, is yours.
 
 
 # %%
