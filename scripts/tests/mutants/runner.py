@@ -19,7 +19,7 @@ import sys
 import tempfile
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 import numpy as np  # noqa: F401 (imported before the forks)
 import pytest
@@ -34,21 +34,20 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class MemoryFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Import `tinytorch.core.*` from a dictionary of texts; faces come from the tree."""
+    """Import `tinytorch.core.*` from a dictionary of code; faces come from the tree."""
 
-    def __init__(self, texts: dict[str, tuple[str, str]]):
-        self.texts = texts
+    def __init__(self, codes: dict[str, CodeType]):
+        self.codes = codes
 
     def find_spec(self, name, path=None, target=None):
         if not name.startswith("tinytorch.core."):
             return None
-        if name not in self.texts:
+        if name not in self.codes:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return importlib.machinery.ModuleSpec(name, self, origin=self.texts[name][1])
+        return importlib.machinery.ModuleSpec(name, self, origin=self.codes[name].co_filename)
 
     def exec_module(self, module: ModuleType) -> None:
-        text, file = self.texts[module.__name__]
-        exec(compile(text, file, "exec"), module.__dict__)
+        exec(self.codes[module.__name__], module.__dict__)
 
 
 class Outcomes:
@@ -72,27 +71,27 @@ class Outcomes:
             self.failed["(collection)"] = str(report.longrepr)[-600:]
 
 
-def sources(ladder: Ladder, replaced: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """The exported text of every module present, some of them from other source text."""
-    texts = {}
+def code_of(rung: Checkpoint, text: str) -> CodeType:
+    """The exported cells of a module's text, compiled under the module's own path."""
+    return compile(exported_text(parse(text, rung.source)), str(ROOT / rung.source), "exec")
+
+
+def codes_of_tree(ladder: Ladder) -> dict[str, CodeType]:
+    """The code of every module present, by import path."""
+    codes = {}
     for rung in ladder.checkpoints:
-        path = ROOT / rung.source
-        if rung.id in replaced or path.is_file():
-            text = replaced.get(rung.id) or path.read_text(encoding="utf-8")
+        if (ROOT / rung.source).is_file():
             try:
-                exported = exported_text(parse(text, rung.source))
+                text = (ROOT / rung.source).read_text(encoding="utf-8")
+                codes[f"tinytorch.core.{rung.module}"] = code_of(rung, text)
             except FileProblem as problem:
-                if rung.id in replaced:
-                    raise
                 print(f"left out: {problem}", file=sys.stderr)
-                continue
-            texts[f"tinytorch.core.{rung.module}"] = (exported, str(path))
-    return texts
+    return codes
 
 
 def run_case(
     rung: Checkpoint,
-    texts: dict[str, tuple[str, str]],
+    codes: dict[str, CodeType],
     *,
     loud: bool = False,
     only: list[str] | None = None,
@@ -108,9 +107,10 @@ def run_case(
         return json.loads(data) if data else {"failed": {"(crash)": "died"}, "passed": []}
     try:
         os.close(read)
-        sys.meta_path.insert(0, MemoryFinder(texts))
+        sys.meta_path.insert(0, MemoryFinder(codes))
         outcomes = Outcomes()
-        options = ["-p", "no:cacheprovider", "-q", "--rootdir", str(ROOT)]
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        options = ["-p", "no:cacheprovider", "-q", "--assert=plain", "--rootdir", str(ROOT)]
         options += [f"{ROOT / rung.file}::{name}" for name in only or ()] or [str(ROOT / rung.file)]
         options += ["--exitfirst"] if stop else []
         with tempfile.TemporaryDirectory() as folder:
@@ -148,41 +148,45 @@ def main() -> int:
     options = parser.parse_args()
     ladder = load_ladder(ROOT)
     rung = ladder.find(options.module)
-    bad = 0
+    codes = codes_of_tree(ladder)
     if options.stripped or options.reference:
-        replaced = {}
-        if options.stripped:
-            for other in ladder.checkpoints:
-                if (path := ROOT / other.source).is_file():
-                    module = parse(path.read_text(encoding="utf-8"), other.source)
-                    replaced[other.id] = strip(other.id, module)
-        outcome = run_case(rung, sources(ladder, replaced), loud=options.reference)
-        wrong = outcome["passed"] if options.stripped else list(outcome["failed"])
-        odd = [n for n, why in outcome["failed"].items() if "NotImplementedError" not in why]
-        if options.stripped:
-            wrong = [n for n in wrong if n not in rung.free] + odd
-        print(json.dumps({"case": "stripped" if options.stripped else "reference", **outcome}))
-        if wrong:
-            print(f"WRONG: {wrong}", file=sys.stderr)
-        return bool(wrong)
+        return run_whole(ladder, rung, codes, stripped=options.stripped)
     text = (ROOT / rung.source).read_text(encoding="utf-8")
+    bad = 0
     for mutant in mutants(rung):
         if options.only and mutant["name"] != options.only:
             continue
-        texts = sources(ladder, {rung.id: mutate(text, mutant)})
+        mutated = {f"tinytorch.core.{rung.module}": code_of(rung, mutate(text, mutant))}
         fails = mutant.get("fails", [])
-        outcome = run_case(rung, texts, loud=bool(options.only), only=fails, stop=not fails)
+        loud = bool(options.only)
+        outcome = run_case(rung, codes | mutated, loud=loud, only=fails, stop=not fails)
         survived = not outcome["failed"]
         missed = [name for name in fails if name not in outcome["failed"]]
         bad += survived or bool(missed)
-        print(
-            json.dumps(
-                {"mutant": mutant["name"], "survived": survived, "missed": missed}
-                | {"failed": list(outcome["failed"])}
-            ),
-            flush=True,
-        )
-    return bool(bad)
+        case = {"mutant": mutant["name"], "survived": survived, "missed": missed}
+        print(json.dumps(case | {"failed": list(outcome["failed"])}), flush=True)
+    return int(bad > 0)
+
+
+def run_whole(
+    ladder: Ladder, rung: Checkpoint, codes: dict[str, CodeType], *, stripped: bool
+) -> int:
+    """Run a checkpoint on stubs, where all must fail as stubs do, or on the solutions."""
+    if stripped:
+        for other in ladder.checkpoints:
+            if f"tinytorch.core.{other.module}" in codes:
+                module = parse((ROOT / other.source).read_text(encoding="utf-8"), other.source)
+                stub = strip(other.id, module)
+                codes[f"tinytorch.core.{other.module}"] = code_of(other, stub)
+    outcome = run_case(rung, codes, loud=not stripped)
+    wrong = list(outcome["failed"])
+    if stripped:
+        odd = [n for n, why in outcome["failed"].items() if "NotImplementedError" not in why]
+        wrong = [n for n in outcome["passed"] if n not in rung.free] + odd
+    print(json.dumps({"case": "stripped" if stripped else "reference", **outcome}))
+    if wrong:
+        print(f"WRONG: {wrong}", file=sys.stderr)
+    return int(bool(wrong))
 
 
 if __name__ == "__main__":
