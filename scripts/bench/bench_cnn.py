@@ -6,6 +6,7 @@ Three blocks of convolution, batch norm, ReLU and pooling (32, 64, 128 channels)
 3x32x32, Adam: forward, loss, backward and update. At most 2.0 times PyTorch's.
 """
 
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,7 +19,7 @@ BATCH, CLASSES, WIDTHS = 64, 10, (3, 32, 64, 128)
 def step_with(nn: Any, images: Any, labels: Any, adam: Any) -> Side:
     """Make the network of either framework and return its training step."""
     layers = []
-    for inside, outside in zip(WIDTHS, WIDTHS[1:], strict=False):
+    for inside, outside in pairwise(WIDTHS):
         layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.BatchNorm2d(outside), nn.ReLU()]
         layers.append(nn.MaxPool2d(2))
     model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(WIDTHS[-1] * 16, CLASSES))
