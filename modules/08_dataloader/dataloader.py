@@ -1202,11 +1202,11 @@ class DigitsDataset(ImageDataset):
     """
 
     def __init__(self, path=None, train=True, transform=None, flatten=False):
-        from tinytorch.utils.sources import shipped
+        if path is None:
+            from tinytorch.utils.sources import shipped
 
-        data = (
-            path if isinstance(path, bytes) else Path(path or shipped("digits.csv.gz")).read_bytes()
-        )
+            path = shipped("digits.csv.gz")
+        data = path if isinstance(path, bytes) else Path(path).read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
         halves = self.halves(*read_digits(data.decode("utf-8")))

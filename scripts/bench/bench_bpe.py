@@ -6,7 +6,7 @@ Export module 10 first: `tito export 10`. Each row doubles the text; its ratio i
 time, 2.0 for a linear method, 4.0 for a quadratic one, and the limit is 2.5. Three kinds of text:
 Tiny Shakespeare as shipped, where words repeat; the same without white space, cut into pieces at
 signs only; and random letters without a single break, one word of a megabyte, the worst there is.
-The exponent k of time ~ size^k is fitted through the medians. The slow trainer of step 4 is timed
+The exponent k of time ~ size^k follows from the two ratios. The slow trainer of step 4 is timed
 once on a sixteenth of the smallest text, to show what it would take.
 """
 
@@ -58,7 +58,7 @@ def main() -> int:
             )
             for small, large in pairwise(SIZES)
         ]
-        exponent = math.log(growth[-1].ours / growth[0].theirs) / math.log(SIZES[-1] / SIZES[0])
+        exponent = math.log(growth[0].ratio * growth[1].ratio) / math.log(SIZES[-1] / SIZES[0])
         print(f"{name}: {growth[-1].ours:.2f} s for 1 MB, time ~ size^{exponent:.2f}")
         rows += growth
     piece = texts()["Tiny Shakespeare"][: SIZES[0] // 16]
