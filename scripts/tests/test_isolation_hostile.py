@@ -756,12 +756,18 @@ def attack():
     if libc.syscall(425, 8, ctypes.create_string_buffer(256)) >= 0: done.append("io_uring")
     if libc.syscall(321 if os.uname().machine == "x86_64" else 280, 0, None, 0) >= 0:
         done.append("bpf")
+    try: done.append(os.memfd_create("hidden"))
+    except OSError: pass
+    if libc.shmget(0, 1 << 20, 0o1600) >= 0: done.append("shm")
+    try: open("/proc/self/oom_score_adj", "w").write("0")
+    except OSError: pass
+    if open("/proc/self/oom_score_adj").read() != "1000\\n": done.append("oom")
     status = dict(line.split(":\\t", 1) for line in open("/proc/self/status") if ":\\t" in line)
     return done, status["CapEff"].strip(), status["NoNewPrivs"].strip(), os.getuid()
 """
     done, capabilities, no_new, user = run(source)
-    assert done == []
-    assert int(capabilities, 16) & ~(1 << 2) == 0
+    assert done == [] or (done == ["oom"] and "Landlock" not in active(server))
+    assert int(capabilities, 16) == 0
     assert no_new == "1"
     assert user != 0
 

@@ -27,7 +27,7 @@ class Limits:
 
     Attributes:
         memory: Address space, in bytes.
-        processes: Processes and threads at once.
+        processes: Processes and threads at once, beside a thread per core for BLAS.
         file_size: The largest file it may write, in bytes.
         open_files: Open files at once.
         cpu_seconds: Processor time over its whole life, all threads together.
@@ -223,7 +223,7 @@ def _bound_resources(limits: Limits, tasks: int) -> str:
     wanted = {
         "RLIMIT_AS": limits.memory,
         "RLIMIT_CPU": limits.cpu_seconds,
-        "RLIMIT_NPROC": tasks + limits.processes,
+        "RLIMIT_NPROC": tasks + limits.processes + (os.cpu_count() or 1),
         "RLIMIT_FSIZE": limits.file_size,
         "RLIMIT_NOFILE": limits.open_files,
         "RLIMIT_CORE": 0,
@@ -239,6 +239,8 @@ def _bound_resources(limits: Limits, tasks: int) -> str:
             done.append(name.removeprefix("RLIMIT_"))
     if not done:
         raise OSError("this platform has no resource limits")
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # the limits are for each process: let the kernel take these first
     return ", ".join(done)
 
 
@@ -273,6 +275,8 @@ def confine(limits: Limits, host: Host, place: Place, separated: bool) -> list[L
         separated: Whether this is the first process of new namespaces.
     """
     layers = Layers(limits.without)
+    with contextlib.suppress(OSError):
+        linux.set_dumpable(True)  # else what is below /proc/self is not ours
     tasks = 0 if host.user is not None else _own_tasks()
 
     def apart() -> str:

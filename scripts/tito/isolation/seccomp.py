@@ -66,6 +66,12 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "mount_setattr": (442, 442),
     "unshare": (272, 97),
     "setns": (308, 268),
+    # memory that no limit counts, or that stays when its process is gone
+    "memfd_create": (319, 279),
+    "shmget": (29, 194),
+    "semget": (64, 190),
+    "msgget": (68, 186),
+    "mq_open": (240, 180),
     # what Landlock leaves to the owner of a file, all over the file system
     "truncate": (76, 45),
     "chown": (92, None),
