@@ -37,6 +37,7 @@ from tinytorch.core.activations import softmax
 from tinytorch.core.autograd import register_vjp
 from tinytorch.core.layers import Linear, Module, Parameter, xavier_uniform_
 from tinytorch.core.tensor import Tensor, apply, primitive, rand, where
+from tinytorch.utils.sequences import check_attention, check_heads, check_mask, check_sequences
 
 Array = np.ndarray
 
@@ -179,7 +180,7 @@ def causal_mask(length: int, past: int = 0) -> Tensor:
         Boolean, shape (T, past + T).
     """
     if length < 0 or past < 0:
-        raise ValueError(f"a mask of {length} queries after {past} keys: both are at least 0")
+        raise ValueError(f"cannot mask {length} queries after {past} keys; give 0 or more of each")
     ### BEGIN SOLUTION
     return Tensor(np.tri(length, past + length, past, dtype=bool))
     ### END SOLUTION
@@ -263,7 +264,7 @@ def attend(
     scores = (q * (1 / math.sqrt(q.shape[-1]))) @ k.swapaxes(-1, -2)  # (..., T, S)
     allowed = causal_mask(q.shape[-2]).data if is_causal else None
     if mask is not None and mask.dtype != bool:
-        scores = scores + mask if mask.ndim > scores.ndim else np.add(scores, mask, out=scores)
+        scores += mask
     elif mask is not None:
         allowed = mask if allowed is None else allowed & mask
     weights = softmax_in_place(scores, allowed)
@@ -404,56 +405,14 @@ def scaled_dot_product_attention(
     return apply(attention, *inputs, is_causal=is_causal, dropout_p=dropout_p)
 
 
-def check_attention(q: Any, k: Any, v: Any, mask: Any, is_causal: bool, dropout_p: float) -> None:
-    """Refuse shapes that do not fit, with what to do about it."""
-    shapes = q.shape, k.shape, v.shape
-    listed = f"cannot attend with q, k, v of shapes {shapes[0]}, {shapes[1]} and {shapes[2]}: "
-    if min(map(len, shapes)) < 2:
-        raise ValueError(listed + "each needs (..., tokens, features)")
-    (tokens, size), (keys, key_size), values = shapes[0][-2:], shapes[1][-2:], shapes[2][-2]
-    if size != key_size or not size:
-        raise ValueError(listed + f"queries have {size} features, keys {key_size}; make them equal")
-    if keys != values:
-        raise ValueError(listed + f"{keys} keys and {values} values; give each key one value")
-    if is_causal and tokens != keys:
-        raise ValueError(
-            listed + f"is_causal with {tokens} queries and {keys} keys does not say where the "
-            f"queries stand; pass mask=causal_mask({tokens}, past={max(keys - tokens, 0)})"
-        )
-    try:
-        lead = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
-    except ValueError:
-        raise ValueError(listed + "the axes before the last two do not broadcast") from None
-    if mask is not None:
-        check_mask(mask, (*lead, tokens, keys))
-    if not 0 <= dropout_p <= 1:
-        raise ValueError(f"dropout_p is a probability, got {dropout_p}; use a number from 0 to 1")
-
-
-def check_mask(mask: Any, scores: tuple[int, ...]) -> None:
-    """Refuse a mask that is neither boolean nor floating, or does not fit the scores."""
-    if not hasattr(mask, "dtype") or mask.dtype.kind not in "bf":
-        kind = getattr(mask, "dtype", type(mask).__name__)
-        raise TypeError(
-            f"a mask is boolean (True = may attend) or floating, got {kind}; convert it"
-        )
-    fits = len(mask.shape) <= len(scores) and all(
-        m in (1, n) for m, n in zip(mask.shape[::-1], scores[::-1], strict=False)
-    )
-    if not fits:
-        raise ValueError(
-            f"a mask of shape {mask.shape} does not broadcast to the scores, {scores}: (..., "
-            "queries, keys); reshape it"
-        )
-
-
 # %%
 q, k, v = (Tensor(x.data, requires_grad=True) for x in (q, k, v))
 out = scaled_dot_product_attention(q, k, v)
 out[0].sum().backward()
-print(v.grad.numpy().round(4).tolist(), k.grad.numpy()[:, 0].round(3).tolist())
+print([[round(x, 4) for x in row] for row in v.grad.tolist()], end=" ")
+print([round(row[0], 3) for row in k.grad.tolist()])
 # Expected output:
-# [[0.73..., 0.26...], ...
+# [[0.7311], [0.2689]] [-1.966, 1.966]
 
 
 # %%
@@ -507,7 +466,7 @@ class SelfAttention(Module):
         self, embed_dim: int, head_dim: int | None = None, dropout: float = 0.0, bias: bool = True
     ):
         head_dim = embed_dim if head_dim is None else head_dim
-        check_sizes(embed_dim, 1, dropout)
+        check_heads(embed_dim, 1, dropout)
         self.query = Linear(embed_dim, head_dim, bias)
         self.key = Linear(embed_dim, head_dim, bias)
         self.value = Linear(embed_dim, head_dim, bias)
@@ -520,17 +479,6 @@ class SelfAttention(Module):
         q, k, v = self.query(x), self.key(x), self.value(x)
         return scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
         ### END SOLUTION
-
-
-def check_sizes(embed_dim: int, num_heads: int, dropout: float) -> None:
-    """Refuse sizes that do not divide, and shares that are none."""
-    if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
-        raise ValueError(
-            f"embed_dim {embed_dim} does not divide into {num_heads} heads; choose num_heads of at "
-            "least 1 that divides it"
-        )
-    if not 0 <= dropout <= 1:
-        raise ValueError(f"dropout is a probability, got {dropout}; use a number from 0 to 1")
 
 
 # %%
@@ -690,7 +638,7 @@ class MultiHeadAttention(Module):
     """
 
     def __init__(self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True):
-        check_sizes(embed_dim, num_heads, dropout)
+        check_heads(embed_dim, num_heads, dropout)
         self.embed_dim, self.num_heads, self.dropout = embed_dim, num_heads, dropout
         self.in_proj_weight = Parameter(np.zeros((3 * embed_dim, embed_dim), np.float32))
         self.in_proj_bias = Parameter(np.zeros(3 * embed_dim, np.float32)) if bias else None
@@ -704,12 +652,11 @@ class MultiHeadAttention(Module):
             self.in_proj_bias.data = np.zeros_like(self.in_proj_bias.data)
             self.out_proj.bias.data = np.zeros_like(self.out_proj.bias.data)
 
-    def packed_projection(self, x: Tensor, start: int, parts: int) -> Tensor:
-        """Project x (B, T, C) by `parts` blocks of C rows from block `start`: (B, T, parts * C)."""
+    def in_projection(self, x: Tensor, rows: slice | None = None) -> Tensor:
+        """Project x (B, T, C) by some rows of in_proj_weight, or all: (B, T, number of rows)."""
         ### BEGIN SOLUTION
         weight, bias = self.in_proj_weight, self.in_proj_bias
-        if parts < 3:
-            rows = slice(start * self.embed_dim, (start + parts) * self.embed_dim)
+        if rows is not None:
             weight, bias = weight[rows], None if bias is None else bias[rows]
         out = x @ weight.T
         return out if bias is None else out + bias
@@ -727,8 +674,10 @@ class MultiHeadAttention(Module):
         found = []
         for i, x in enumerate((q, k, v)):
             B, T, C = x.shape
-            apart = self.packed_projection(x, i, 1).reshape(B, T, self.num_heads, -1)
-            found.append(apart.permute(0, 2, 1, 3))  # (B, H, T, D)
+            part = self.in_projection(x, slice(i * C, (i + 1) * C)).reshape(
+                B, T, self.num_heads, -1
+            )
+            found.append(part.permute(0, 2, 1, 3))  # (B, H, T, D)
         return found
         ### END SOLUTION
 
@@ -769,10 +718,9 @@ class MultiHeadAttention(Module):
             mask = mask[:, None]  # the same for all heads
         if k is not None or v is not None:
             return self.attend(*self.project(q, k, v), mask, is_causal)
-        if mask is not None:
-            check_mask(mask, (len(q), self.num_heads, q.shape[1], q.shape[1]))
+        check_mask(mask, (len(q), self.num_heads, q.shape[1], q.shape[1]))
         ### BEGIN SOLUTION
-        packed = self.packed_projection(q, 0, 3)
+        packed = self.in_projection(q)
         inputs = (packed,) if mask is None else (packed, mask)
         settings = {"is_causal": is_causal, "dropout_p": self.dropout if self.training else 0.0}
         return self.out_proj(apply(packed_attention, *inputs, num_heads=self.num_heads, **settings))
@@ -783,26 +731,140 @@ class MultiHeadAttention(Module):
         return f"{self.embed_dim}, num_heads={self.num_heads}, dropout={self.dropout}"
 
 
-def check_sequences(embed_dim: int, *inputs: Tensor | None) -> None:
-    """Refuse inputs that are not (B, tokens, C) or (tokens, C)."""
-    shapes = [x.shape for x in inputs if x is not None]
-    for shape in shapes:
-        if len(shape) not in (2, 3) or shape[-1] != embed_dim or len(shape) != len(shapes[0]):
-            raise ValueError(
-                f"cannot attend with inputs of shapes {' and '.join(map(str, shapes))}; give each "
-                f"(batch, tokens, {embed_dim}), or each (tokens, {embed_dim})"
-            )
-
-
 # %%
 manual_seed(0)
 layer, x = MultiHeadAttention(8, num_heads=2), randn(3, 5, 8)
-print({name: tuple(value.shape) for name, value in layer.state_dict().items()})
+print([(name, value.shape) for name, value in layer.state_dict().items()])
 print(layer(x, is_causal=True).shape, layer(x, randn(3, 7, 8)).shape)
-past, new = layer.project(x[:, :4]), layer.project(x[:, 4:])
-keys, values = (Tensor(np.concatenate([a.data, b.data], axis=2)) for a, b in zip(past[1:], new[1:]))
-print(np.allclose(layer.attend(new[0], keys, values).data, layer(x, is_causal=True).data[:, 4:]))
+_, keys, values = layer.project(x)
+last, _, _ = layer.project(x[:, 4:])  # one new token; the keys of the others are known
+print(np.allclose(layer.attend(last, keys, values).data, layer(x, is_causal=True).data[:, 4:]))
 # Expected output:
-# {'in_proj_weight': (24, 8), 'in_proj_bias': (24,), 'out_proj.weight': (8, 8), 'out_proj.bias': (8,)}
+# [('in_proj_weight', (24, 8)), ('in_proj_bias', (24,)), ('out_proj.weight', (8, 8)),
+#  ('out_proj.bias', (8,))]
 # (3, 5, 8) (3, 5, 8)
 # True
+
+
+# %%
+#| test
+def test_heads_by_loops():
+    layer, rng = MultiHeadAttention(6, num_heads=3), np.random.default_rng(0)
+    x, y = rng.random((2, 4, 6)), rng.random((2, 5, 6))
+    layer.in_proj_bias.data = rng.random(18)
+    for q, k, v, inputs in ((x, x, x, [x]), (x, y, y, [x, y]), (x, y, 2 * y, [x, y, 2 * y])):
+        parts = zip(
+            (q, k, v),
+            np.split(layer.in_proj_weight.data, 3),
+            np.split(layer.in_proj_bias.data, 3),
+            strict=True,
+        )
+        q, k, v = (z @ weight.T + bias for z, weight, bias in parts)
+        everything = np.ones((4, k.shape[1]), bool)
+        for b in range(2):
+            heads = [
+                attention_by_loops(q[b, :, h], k[b, :, h], v[b, :, h], everything)
+                for h in (slice(0, 2), slice(2, 4), slice(4, 6))
+            ]
+            wanted = layer.out_proj(Tensor(np.concatenate(heads, axis=1))).numpy()
+            out = layer(*map(Tensor, inputs)).numpy()
+            np.testing.assert_allclose(out[b], wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_dropout_only_in_training():
+    layer, x = MultiHeadAttention(4, 2, dropout=0.5), Tensor(np.ones((1, 6, 4), np.float32))
+    assert (layer(x).numpy() != layer(x).numpy()).any()
+    layer.eval()
+    np.testing.assert_array_equal(layer(x).numpy(), layer(x).numpy())
+
+
+if __name__ == "__main__":
+    test_heads_by_loops()
+    test_dropout_only_in_training()
+
+# %% [markdown]
+# ## Systems: every token with every token
+#
+# The weights are H·T² numbers for each sentence: double the length, and they take four times the
+# memory, and their products four times as long. The projections only double. Measured for four
+# heads of 32: what a forward pass holds for backward, and its time. `causal` computes the whole
+# square too, and throws the upper half away.
+
+# %%
+import time
+import tracemalloc
+
+
+def held_megabytes(function, *inputs):
+    """Return the MB that stay allocated while the result is alive."""
+    tracemalloc.start()
+    result = function(*inputs)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held / 1e6 if result is not None else 0.0
+
+
+def milliseconds(function, *inputs):
+    """Return the least time of three runs."""
+    times = []
+    for _ in range(3):
+        start = time.perf_counter()
+        function(*inputs)
+        times.append(time.perf_counter() - start)
+    return min(times) * 1e3
+
+
+for tokens in (128, 256, 512, 1024):
+    q, k, v = (randn(4, tokens, 32, requires_grad=True) for _ in range(3))
+    print(f"T = {tokens}: weights {4 * tokens**2 * 4 / 1e6:.2f} MB,", end=" ")
+    print(f"fused holds {held_megabytes(scaled_dot_product_attention, q, k, v):.1f} MB,", end=" ")
+    print(f"in steps {held_megabytes(attention_by_steps, q, k, v):.1f} MB;", end=" ")
+    print(f"{milliseconds(scaled_dot_product_attention, q, k, v):.1f} ms,", end=" ")
+    print(f"in steps {milliseconds(attention_by_steps, q, k, v):.1f} ms")
+# Expected output:
+# T = 128: weights 0.26 MB, fused holds 0.3 MB, in steps ... MB; ... ms, in steps ... ms
+# T = 256: weights 1.05 MB, fused holds 1.2 MB, in steps ... MB; ... ms, in steps ... ms
+# T = 512: weights 4.19 MB, fused holds 4.5 MB, in steps ... MB; ... ms, in steps ... ms
+# T = 1024: weights 16.78 MB, fused holds 17.3 MB, in steps ... MB; ... ms, in steps ... ms
+
+# %% [markdown]
+# TIMES
+#
+# ## Pitfalls
+#
+# - The softmax along the queries instead of the keys: rows do not sum to 1, and the future leaks.
+# - Masking *after* the softmax: the rows no longer sum to 1, and the forbidden keys took their part.
+# - `reshape(B, H, T, D)` without moving axes: right shape, wrong numbers, and it even trains a bit.
+# - A boolean mask the wrong way round. Here True means "may attend".
+# - Weights of dropout in evaluation: `scaled_dot_product_attention` does not know about `eval()`.
+# - NaN in a masked value still spoils the result: 0 · NaN is NaN. Pad with zeros.
+#
+# ## What PyTorch does differently, and why
+#
+# - Its boolean masks disagree with each other: True means "may attend" in
+#   `scaled_dot_product_attention`, as here, but "ignore" in the `attn_mask` and `key_padding_mask`
+#   of `nn.MultiheadAttention`. Moving from there, pass `~mask`.
+# - `nn.MultiheadAttention` puts the tokens first unless `batch_first=True`, and returns (output,
+#   weights). Its parameters have our names and shapes: `load_state_dict` works both ways.
+# - With fewer queries than keys, its `is_causal` lines both up at the *first* token. For a cache that
+#   is wrong without a word, so ours refuses, and `causal_mask(T, past)` says what is meant.
+# - A query without keys was NaN there for years; recent versions give zeros, as here.
+# - Its kernels (FlashAttention) never store the (T, S) weights: they go through keys block by block
+#   with a running softmax, and compute the weights again in backward. Memory O(T), time still O(T²).
+#
+# ## Sources
+#
+# - Bahdanau, Cho and Bengio 2015: attention in translation.
+# - Vaswani et al. 2017, "Attention is all you need", section 3.2.
+# - Dao, Fu, Ermon, Rudra and Ré 2022, "FlashAttention": memory, not arithmetic, is the limit.
+# - Karpathy, nanoGPT: `CausalSelfAttention`, the packed projection in PyTorch.
+#
+# ## Reflect (150–300 words)
+#
+# Your users want T = 8192 where you have 1024. From your table, foretell the memory and time of the
+# weights for one layer, and say at which T they overtake the projections (4·T·C² multiply-adds
+# against 2·T²·C). Then choose: attend to the last 1024 tokens only; store no weights and recompute;
+# or rent a larger machine. What does each cost, and who would notice? Write the answer to
+# `reflection.md` beside this file.
+#
+# Then run the checkpoint: `tito checkpoint run 12`
