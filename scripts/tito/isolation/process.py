@@ -24,6 +24,7 @@ from tito.isolation.limits import Limits
 OUTPUT_KEPT = 64 * 1024  # bytes of output kept per test
 DRAIN_WAIT = 0.02  # seconds for output to arrive, where a pipe cannot be asked
 NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
+REMOVE_WAIT = 2.0  # seconds to wait for a worker's files to be gone
 END_WAIT = 5.0  # seconds to wait for a killed worker to be gone
 ENVIRONMENT = (
     *("LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
@@ -79,7 +80,17 @@ def best_start() -> str:
 
 
 def remove_folder(folder: str) -> None:
-    """Remove what a worker wrote, also where it took the rights away from its own folders."""
+    """Remove what a worker wrote; if it wrote a great deal, go on without waiting for the end."""
+    with contextlib.suppress(OSError):
+        os.rmdir(folder)  # as a rule it is empty
+        return
+    remover = threading.Thread(target=_remove_tree, args=(folder,), daemon=True)
+    remover.start()
+    remover.join(REMOVE_WAIT)
+
+
+def _remove_tree(folder: str) -> None:
+    """Remove a tree, also where its owner took the rights away from its folders."""
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError, RecursionError):
         for path, _, _ in os.walk(folder):

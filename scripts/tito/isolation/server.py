@@ -1,5 +1,6 @@
 """The server: one worker at a time, one request at a time, and a deadline over each test."""
 
+import contextlib
 import itertools
 import os
 import threading
@@ -223,7 +224,7 @@ class Server:
     # Workers.
 
     def _new_worker(self) -> None:
-        """Start a worker and send it the package; its greeting is read when it is needed."""
+        """Start a worker; it gets the package when it is first needed, and greets."""
         self.start()
         self._generation = next(_generations)
         self._dropped = []
@@ -247,7 +248,7 @@ class Server:
     def _ready(self, operation: str, operands: tuple) -> Worker:
         """The current worker, started if there is none; its greeting is read."""
         if self._fatal is not None:
-            raise self._fatal
+            raise self._fatal.with_traceback(None)
         if self._deadline is None:
             raise UseOutsideTest(f"{label(operation, operands)}: used outside a test")
         if self._worker is None:
@@ -306,13 +307,17 @@ class Server:
         with self._wake:
             while not self._closed:
                 deadline = self._deadline
-                left = None if deadline is None else deadline.at - time.monotonic()
-                if deadline is None or deadline.expired or left is None or left > 0:
-                    self._wake.wait(None if deadline is None or deadline.expired else left)
+                if deadline is None or deadline.expired:
+                    self._wake.wait()
+                    continue
+                left = deadline.at - time.monotonic()
+                if left > 0:
+                    self._wake.wait(left)
                     continue
                 deadline.expired = True
-                if self._worker is not None:
-                    self._worker.kill()
+                with contextlib.suppress(Exception):  # this thread must go on, whatever happens
+                    if self._worker is not None:
+                        self._worker.kill()
 
     # Requests.
 
