@@ -35,9 +35,9 @@ import numpy as np
 
 from tinytorch.core.activations import softmax
 from tinytorch.core.autograd import register_vjp
-from tinytorch.core.layers import Linear, Module, Parameter, xavier_uniform_
+from tinytorch.core.layers import Linear, Module, Parameter, constant_, xavier_uniform_
 from tinytorch.core.tensor import Tensor, apply, primitive, rand, where
-from tinytorch.utils.sequences import check_attention, check_heads, check_mask, check_sequences
+from tinytorch.utils.sequences import check_attention, check_heads, check_sequences
 
 Array = np.ndarray
 
@@ -94,7 +94,7 @@ def attention_by_steps(q: Tensor, k: Tensor, v: Tensor, mask: Any = None) -> tup
     Returns:
         The result (..., T, E) and the weights (..., T, S).
 
-    Cost: T * S * (D + E) multiply-adds; six arrays of T * S numbers on the way.
+    Cost: T * S * (D + E) multiply-adds; an array of T * S numbers for each operation.
     """
     allowed, bias = read_mask(mask)
     ### BEGIN SOLUTION
@@ -213,8 +213,9 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Step 3: All of it in one operation
 #
-# `attention_by_steps` makes a dozen nodes, and six arrays of (T, S) stay in memory until backward.
-# Fused into one primitive, **one** array of scores is made and turned into weights where it lies:
+# `attention_by_steps` makes a new array of (T, S) numbers for each operation, and some of them stay
+# until backward. Fused into one primitive, **one** array is made, and turned from scores into
+# weights where it lies:
 #
 # 1. Scale q, not the scores: T·D numbers instead of T·S.
 # 2. Multiply by the keys. Add the mask: 0 where allowed, −∞ elsewhere.
@@ -509,116 +510,66 @@ if __name__ == "__main__":
 # ## Step 6: Several heads in one array
 #
 # One softmax per token makes one mixture: "it" can look for its noun *or* for its verb. H *heads*
-# look at the same time, each in C/H of the features, for the same cost. PyTorch keeps all three
-# linear layers in one `in_proj_weight` of shape (3C, C): rows for q, then k, then v; within each,
-# D = C/H rows for head 0, then head 1, … So one product gives everything, and the rest is a matter
-# of reading the same memory with more axes:
+# look at the same time, each at D = C/H of the features, for the same cost in all:
 #
-#     (B, T, 3C) = (B, T, 3·H·D)  →  (B, T, 3, H, D)  →  (3, B, H, T, D)
-#                   reshape                         move axes
+#     (B, T, C) = (B, T, H·D)  →  (B, T, H, D)  →  (B, H, T, D)
+#                    reshape            permute
 #
 # The order matters: `reshape(B, H, T, D)` at once would have the right shape, and mix up tokens
-# with features. Moving axes copies nothing, and the matrix product of module 01 takes it as it is.
-#
-# As one fused operation on the packed array, its gradient is one packed array too, written through
-# the same views. (Three slices would have made three gradients of full size, mostly zeros.)
+# with features. *Two tokens, two heads, D = 1:* [[1, 2], [3, 4]] must become head 0: [1, 3] and
+# head 1: [2, 4]. Reshaped at once, head 0 is [1, 2], which is token 0. Permuting copies nothing,
+# and BLAS multiplies matrices whose rows lie apart as quickly as packed ones.
 
 
 # %%
 #| export
-def split_heads(packed: Array, num_heads: int, parts: int) -> Array:
-    """View (B, T, parts * C) as (parts, B, heads, T, C / heads); nothing is copied."""
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """View (B, T, C) as (B, num_heads, T, C / num_heads)."""
     ### BEGIN SOLUTION
-    B, T, width = packed.shape
-    apart = packed.reshape(B, T, parts, num_heads, width // (parts * num_heads))
-    return apart.transpose(2, 0, 3, 1, 4)
+    B, T, C = x.shape
+    return x.reshape(B, T, num_heads, C // num_heads).permute(0, 2, 1, 3)
     ### END SOLUTION
 
 
-def merge_heads(heads: Array) -> Array:
+def merge_heads(heads: Tensor) -> Tensor:
     """Put heads (B, H, T, D) side by side again: (B, T, H * D)."""
     ### BEGIN SOLUTION
     B, H, T, D = heads.shape
-    return heads.transpose(0, 2, 1, 3).reshape(B, T, H * D)
+    return heads.permute(0, 2, 1, 3).reshape(B, T, H * D)
     ### END SOLUTION
 
-
-@primitive(saves=True)
-def packed_attention(packed, mask=None, *, num_heads, is_causal=False, dropout_p=0.0):
-    """Attend with q, k and v side by side: (B, T, 3C) -> (B, T, C), and what `attend` saves."""
-    ### BEGIN SOLUTION
-    q, k, v = split_heads(packed, num_heads, 3)  # each (B, H, T, D)
-    out, saved = attend(q, k, v, mask, is_causal, dropout_p)
-    return merge_heads(out), saved
-    ### END SOLUTION
-
-
-def packed_rule(
-    needs: list[bool],
-    g: Array,
-    out: Array,
-    packed: Array,
-    mask: Any = None,
-    *,
-    num_heads,
-    saved,
-    **_,
-) -> list[Array]:
-    """The joint rule of `packed_attention`: gradients of the packed array and of the mask."""
-    ### BEGIN SOLUTION
-    g, out = (split_heads(x, num_heads, 1)[0] for x in (g, out))  # (B, H, T, D)
-    *found, scores = attend_rule(g, out, *split_heads(packed, num_heads, 3), saved)
-    gradient = np.empty(packed.shape, packed.dtype)
-    for place, piece in zip(split_heads(gradient, num_heads, 3), found, strict=True):
-        place[...] = piece
-    return [gradient, scores][: len(needs)]
-    ### END SOLUTION
-
-
-register_vjp(packed_attention, joint=packed_rule)
 
 # %%
-packed = np.arange(12).reshape(1, 2, 6)  # 2 tokens, C = 2, 2 heads of 1
-print(packed[0].tolist())
-print([part[0].tolist() for part in split_heads(packed, num_heads=2, parts=3)])
+heads = split_heads(Tensor([[[1, 2], [3, 4]]]), num_heads=2)
+print(heads.tolist(), merge_heads(heads).tolist())
 # Expected output:
-# [[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]
-# [[[[0], [6]], [[1], [7]]], [[[2], [8]], [[3], [9]]], [[[4], [10]], [[5], [11]]]]
+# [[[[1.0], [3.0]], [[2.0], [4.0]]]] [[[1.0, 2.0], [3.0, 4.0]]]
 
 
 # %%
 #| test
 def test_splitting_and_merging():
     x = np.random.default_rng(0).random((2, 3, 8))
-    heads = split_heads(x, 4, 1)[0]
+    heads = split_heads(Tensor(x), 4)
     assert heads.shape == (2, 4, 3, 2)
-    assert np.shares_memory(heads, x)
-    np.testing.assert_array_equal(heads[1, 2], x[1, :, 4:6])
-    np.testing.assert_array_equal(merge_heads(heads), x)
-
-
-def test_packed_gradients():
-    from tinytorch.core.autograd import gradcheck
-
-    rng = np.random.default_rng(0)
-    x = Tensor(rng.standard_normal((2, 3, 12)), requires_grad=True)
-    bias = Tensor(rng.standard_normal((2, 1, 1, 3)), requires_grad=True)
-    assert gradcheck(lambda x: packed_attention(x, num_heads=2, is_causal=True), x)
-    assert gradcheck(lambda x, bias: packed_attention(x, bias, num_heads=2), [x, bias])
+    np.testing.assert_array_equal(heads.numpy()[1, 2], x[1, :, 4:6])
+    np.testing.assert_array_equal(merge_heads(heads).numpy(), x)
 
 
 if __name__ == "__main__":
     test_splitting_and_merging()
-    test_packed_gradients()
 
 # %% [markdown]
 # ## Step 7: `MultiHeadAttention`
 #
-# Project, attend in all heads, merge, and mix the heads by one more linear layer, `out_proj`. If
-# the queries come from one sequence and keys and values from another, as when a translation looks
-# at its source, it is called *cross-attention*; then each part is projected by its own rows of
-# `in_proj_weight`. The layer's two halves have names, `project` and `attend`: module 17 will put a
-# cache of earlier keys and values between them.
+# Project, attend in all heads, merge, and mix the heads by one more linear layer, `out_proj`. As in
+# PyTorch, the three projections lie in one `in_proj_weight`, (3C, C): C rows for the queries, C for
+# the keys, C for the values; within each, D rows for head 0, then head 1, … So weights can be
+# exchanged with `torch.nn.MultiheadAttention`. As in `Linear`, a projection is x @ rows.T + bias.
+#
+# If keys and values come from another sequence than the queries, as when a translation looks at its
+# source, it is *cross-attention*. The layer's halves have names, `project` and `attend`: module 17
+# will put a cache of earlier keys and values between them.
 
 
 # %%
@@ -630,10 +581,10 @@ class MultiHeadAttention(Module):
         embed_dim: Features of input and output, C.
         num_heads: Divides embed_dim.
         dropout: Share of attention weights to drop in training.
-        bias: Whether both projections have one.
+        bias: Whether the projections have one.
 
     Attributes:
-        in_proj_weight, in_proj_bias: (3C, C) and (3C,) or None: queries, keys, values.
+        in_proj_weight, in_proj_bias: (3C, C) and (3C,), or None: queries, keys, values.
         out_proj: Linear(C, C).
     """
 
@@ -646,23 +597,15 @@ class MultiHeadAttention(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw in_proj_weight by Xavier's uniform rule, and start both biases at zero."""
+        """Draw in_proj_weight by Xavier's uniform rule; both biases start at zero."""
         xavier_uniform_(self.in_proj_weight)
         if self.in_proj_bias is not None:
-            self.in_proj_bias.data = np.zeros_like(self.in_proj_bias.data)
-            self.out_proj.bias.data = np.zeros_like(self.out_proj.bias.data)
+            constant_(self.in_proj_bias, 0)
+            constant_(self.out_proj.bias, 0)
 
-    def in_projection(self, x: Tensor, rows: slice | None = None) -> Tensor:
-        """Project x (B, T, C) by some rows of in_proj_weight, or all: (B, T, number of rows)."""
-        ### BEGIN SOLUTION
-        weight, bias = self.in_proj_weight, self.in_proj_bias
-        if rows is not None:
-            weight, bias = weight[rows], None if bias is None else bias[rows]
-        out = x @ weight.T
-        return out if bias is None else out + bias
-        ### END SOLUTION
-
-    def project(self, q: Tensor, k: Tensor | None = None, v: Tensor | None = None) -> list[Tensor]:
+    def project(
+        self, q: Tensor, k: Tensor | None = None, v: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Return queries, keys and values by head, each (B, H, tokens, D).
 
         Args:
@@ -671,25 +614,23 @@ class MultiHeadAttention(Module):
         ### BEGIN SOLUTION
         k = q if k is None else k
         v = k if v is None else v
-        found = []
-        for i, x in enumerate((q, k, v)):
-            B, T, C = x.shape
-            part = self.in_projection(x, slice(i * C, (i + 1) * C)).reshape(
-                B, T, self.num_heads, -1
-            )
-            found.append(part.permute(0, 2, 1, 3))  # (B, H, T, D)
-        return found
+        found, C = [], self.embed_dim
+        for start, x in zip((0, C, 2 * C), (q, k, v), strict=True):
+            out = x @ self.in_proj_weight[start : start + C].T
+            if self.in_proj_bias is not None:
+                out = out + self.in_proj_bias[start : start + C]
+            found.append(split_heads(out, self.num_heads))
+        return tuple(found)
         ### END SOLUTION
 
     def attend(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Any = None, is_causal: bool = False
     ) -> Tensor:
-        """Attend by head, (B, H, T, D), merge the heads and mix them: (B, T, C)."""
+        """Attend by head, (B, H, tokens, D), merge the heads and mix them: (B, T, C)."""
         ### BEGIN SOLUTION
         dropout_p = self.dropout if self.training else 0.0
         heads = scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
-        B, _, T, _ = heads.shape
-        return self.out_proj(heads.permute(0, 2, 1, 3).reshape(B, T, self.embed_dim))
+        return self.out_proj(merge_heads(heads))
         ### END SOLUTION
 
     def forward(
@@ -714,17 +655,9 @@ class MultiHeadAttention(Module):
         if q.ndim == 2:
             q, k, v = (None if x is None else x.unsqueeze(0) for x in (q, k, v))
             return self.forward(q, k, v, mask, is_causal)[0]
-        if mask is not None and len(mask.shape) == 3:
+        if len(np.shape(mask)) == 3:
             mask = mask[:, None]  # the same for all heads
-        if k is not None or v is not None:
-            return self.attend(*self.project(q, k, v), mask, is_causal)
-        check_mask(mask, (len(q), self.num_heads, q.shape[1], q.shape[1]))
-        ### BEGIN SOLUTION
-        packed = self.in_projection(q)
-        inputs = (packed,) if mask is None else (packed, mask)
-        settings = {"is_causal": is_causal, "dropout_p": self.dropout if self.training else 0.0}
-        return self.out_proj(apply(packed_attention, *inputs, num_heads=self.num_heads, **settings))
-        ### END SOLUTION
+        return self.attend(*self.project(q, k, v), mask, is_causal)
 
     def extra_repr(self) -> str:
         """Name the sizes."""
@@ -750,25 +683,18 @@ print(np.allclose(layer.attend(last, keys, values).data, layer(x, is_causal=True
 #| test
 def test_heads_by_loops():
     layer, rng = MultiHeadAttention(6, num_heads=3), np.random.default_rng(0)
-    x, y = rng.random((2, 4, 6)), rng.random((2, 5, 6))
+    x, y = rng.random((4, 6)), rng.random((5, 6))
     layer.in_proj_bias.data = rng.random(18)
-    for q, k, v, inputs in ((x, x, x, [x]), (x, y, y, [x, y]), (x, y, 2 * y, [x, y, 2 * y])):
-        parts = zip(
-            (q, k, v),
-            np.split(layer.in_proj_weight.data, 3),
-            np.split(layer.in_proj_bias.data, 3),
-            strict=True,
-        )
-        q, k, v = (z @ weight.T + bias for z, weight, bias in parts)
-        everything = np.ones((4, k.shape[1]), bool)
-        for b in range(2):
-            heads = [
-                attention_by_loops(q[b, :, h], k[b, :, h], v[b, :, h], everything)
-                for h in (slice(0, 2), slice(2, 4), slice(4, 6))
-            ]
-            wanted = layer.out_proj(Tensor(np.concatenate(heads, axis=1))).numpy()
-            out = layer(*map(Tensor, inputs)).numpy()
-            np.testing.assert_allclose(out[b], wanted, rtol=1e-5, atol=1e-7)
+    weights, biases = (np.split(p.data, 3) for p in (layer.in_proj_weight, layer.in_proj_bias))
+    for inputs, all_three in (([x], (x, x, x)), ([x, y], (x, y, y)), ([x, y, -y], (x, y, -y))):
+        q, k, v = (z @ w.T + b for z, w, b in zip(all_three, weights, biases, strict=True))
+        allowed = np.ones((len(q), len(k)), bool)
+        heads = [
+            attention_by_loops(q[:, d : d + 2], k[:, d : d + 2], v[:, d : d + 2], allowed)
+            for d in (0, 2, 4)
+        ]
+        wanted = layer.out_proj(Tensor(np.concatenate(heads, axis=1))).numpy()
+        np.testing.assert_allclose(layer(*map(Tensor, inputs)).numpy(), wanted, rtol=1e-5)
 
 
 def test_dropout_only_in_training():
@@ -833,7 +759,7 @@ for tokens in (128, 256, 512, 1024):
 # ## Pitfalls
 #
 # - The softmax along the queries instead of the keys: rows do not sum to 1, and the future leaks.
-# - Masking *after* the softmax: the rows no longer sum to 1, and the forbidden keys took their part.
+# - Masking *after* the softmax: the forbidden keys took their share, and the rows miss it.
 # - `reshape(B, H, T, D)` without moving axes: right shape, wrong numbers, and it even trains a bit.
 # - A boolean mask the wrong way round. Here True means "may attend".
 # - Weights of dropout in evaluation: `scaled_dot_product_attention` does not know about `eval()`.
@@ -846,11 +772,11 @@ for tokens in (128, 256, 512, 1024):
 #   of `nn.MultiheadAttention`. Moving from there, pass `~mask`.
 # - `nn.MultiheadAttention` puts the tokens first unless `batch_first=True`, and returns (output,
 #   weights). Its parameters have our names and shapes: `load_state_dict` works both ways.
-# - With fewer queries than keys, its `is_causal` lines both up at the *first* token. For a cache that
-#   is wrong without a word, so ours refuses, and `causal_mask(T, past)` says what is meant.
+# - With fewer queries than keys, its `is_causal` lines both up at the *first* token. For a cache
+#   that is silently wrong, so ours refuses, and `causal_mask(T, past)` says what is meant.
 # - A query without keys was NaN there for years; recent versions give zeros, as here.
 # - Its kernels (FlashAttention) never store the (T, S) weights: they go through keys block by block
-#   with a running softmax, and compute the weights again in backward. Memory O(T), time still O(T²).
+#   with a running softmax, and compute the weights again in backward: memory O(T), time O(T²).
 #
 # ## Sources
 #
