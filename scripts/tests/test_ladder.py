@@ -42,10 +42,12 @@ def reference(root, ladder):
     return grade(root, ladder, present(root, ladder), seed=1)
 
 
-def test_the_reference_passes_every_checkpoint(reference, root, ladder):
-    """Solutions score in full wherever module and checkpoint exist."""
+@pytest.mark.parametrize("seed", [1, 2, 3, 1_000_003])
+def test_the_reference_passes_every_checkpoint(seed, root, ladder):
+    """Solutions score in full wherever module and checkpoint exist, whatever the inputs."""
+    report = grade(root, ladder, present(root, ladder), seed=seed)
     for rung in present(root, ladder):
-        checkpoint = reference.by_id[rung.id]
+        checkpoint = report.by_id[rung.id]
         assert checkpoint.tests, f"{rung.folder} has no checkpoint"
         failures = [t.failure for t in checkpoint.tests if t.failure and t.kind != "performance"]
         assert not failures, failures[0]
