@@ -1,19 +1,17 @@
-"""The machine room of module 09: settings that are checked, memory lent again, work in parts.
+"""The machine room of module 09: settings that are checked, images in blocks, memory lent again.
 
 What a convolution or a pooling computes is in the module; here is only what every fast one needs.
 """
 
 import math
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinytorch.threads import shared_out
+
 Pair = tuple[int, int]
-PART_BYTES = 1 << 19  # of one part of an array: half a typical second-level cache
+Block = tuple[slice, list[slice]]
 BLOCK_BYTES = 2 << 20  # of the columns of one matrix product; measured in module 09
 
 
@@ -97,24 +95,24 @@ def check_convolution(x: Any, weight: Any, bias: Any, groups: int) -> None:
         raise ValueError(f"bias has shape {bias.shape} for {filters} filters; need ({filters},)")
 
 
-def blocks(out_shape: tuple[int, ...], window: int) -> Iterator[tuple[slice, list[slice]]]:
+def blocks(out_shape: tuple[int, ...], window: int) -> list[list[Block]]:
     """Cut a convolution so that the columns of one block stay in the cache.
 
     Args:
         out_shape: (N, F, OH, OW).
         window: Bytes of one window over all channels.
 
-    Yields:
-        Some images, and the bands of output rows to do one after another: all rows at once
-        unless a single image is too large.
+    Returns:
+        The blocks, shared out among threads. A block is a slice of images and the bands of output
+        rows to do one after another: all rows at once unless a single image is too large.
     """
     count, _, height, width = out_shape
     row = max(1, window * width)
     images = max(1, BLOCK_BYTES // (row * height))
     rows = height if images > 1 else max(1, min(height, BLOCK_BYTES // row))
     bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
-    for first in range(0, count, images):
-        yield slice(first, min(first + images, count)), bands
+    found = [(slice(first, min(first + images, count)), bands) for first in range(0, count, images)]
+    return shared_out(found)
 
 
 class Scratch:
@@ -133,68 +131,3 @@ class Scratch:
         if flat is None or flat.size < size:
             flat = self.lent[name] = np.empty(size, dtype)
         return flat[:size].reshape(shape)
-
-
-def thread_count() -> int:
-    """As many threads as BLAS was told to use, else as there are processors."""
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        if os.environ.get(variable, "").isdigit():
-            return max(1, int(os.environ[variable]))
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class Team:
-    """The threads that help; started when first needed, and anew in a forked process."""
-
-    def __init__(self) -> None:
-        self.size = thread_count()
-        self.pool: ThreadPoolExecutor | None = None
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self.forget)
-
-    def forget(self) -> None:
-        """Let go of threads that did not survive a fork."""
-        self.pool = None
-
-    def ask(self, work: Callable[[], None]) -> list[Future]:
-        """Ask every helper to run `work`; fewer where no more threads may be started."""
-        if self.pool is None:
-            self.pool = ThreadPoolExecutor(max(1, self.size - 1), "tinytorch")
-        try:
-            return [self.pool.submit(work) for _ in range(self.size - 1)]
-        except RuntimeError:
-            self.size = 1
-            return []
-
-
-team = Team()
-
-
-def in_parts(work: Callable[..., Any], *arrays: np.ndarray) -> None:
-    """Call `work(*parts)` for parts that together cover the arrays along their first axis.
-
-    A part is small enough to stay in the cache from one pass over it to the next. Parts run in
-    several threads, because NumPy lets go of Python's lock while it computes: `work` must write
-    its result into one of its parts, and nowhere else.
-    """
-    rows, size = len(arrays[0]), max(array.nbytes for array in arrays)
-    count = min(rows, -(-size // PART_BYTES))
-    if count <= 1:
-        work(*arrays)
-        return
-    cuts = [rows * i // count for i in range(count + 1)]
-    pieces = iter([[a[i:j] for a in arrays] for i, j in pairwise(cuts)])
-
-    def work_off() -> None:
-        for piece in pieces:
-            work(*piece)
-
-    helpers = team.ask(work_off) if team.size > 1 else []
-    try:
-        work_off()
-    finally:
-        for helper in helpers:
-            if not helper.cancel():
-                helper.result()

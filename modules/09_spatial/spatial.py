@@ -45,8 +45,8 @@ from tinytorch.imaging import (
     check_convolution,
     check_images,
     geometry,
-    in_parts,
 )
+from tinytorch.threads import in_parts, in_threads
 
 Array = np.ndarray
 
@@ -273,8 +273,10 @@ if __name__ == "__main__":
 #
 # With G groups there are G products: the first axis of both matrices, which `np.matmul` loops over.
 #
-# `columns` copies; that is all it does, so it is given. `in_parts` shares the copying among
-# threads; `scratch` lends the same memory again. The loop over blocks is yours.
+# `columns` copies, and is given. `scratch(name, shape, dtype)` lends the same memory again: fresh
+# memory is mapped and zeroed page by page. `blocks` deals the blocks out into one *share* for each
+# thread, and `in_threads(run, shares)` calls `run(share)` in a thread each, while every product
+# uses one: two cores then copy at the same time, too. What happens to a share is yours.
 
 
 # %%
@@ -282,14 +284,14 @@ if __name__ == "__main__":
 def columns(view: Array, groups: int, scratch: Scratch) -> Array:
     """Copy windows (C, kh, kw, B, OH, OW) into a matrix for each group, (G, C/G·kh·kw, B·OH·OW)."""
     copy = scratch("columns", view.shape, view.dtype)
-    in_parts(np.copyto, copy, view)
+    np.copyto(copy, view)
     return copy.reshape(groups, -1, math.prod(view.shape[3:]))
 
 
 def channels_first(x: Array, groups: int, scratch: Scratch) -> Array:
     """Copy (B, F, OH, OW) into a matrix for each group, (G, F/G, B·OH·OW)."""
     copy = scratch("channels", (x.shape[1], x.shape[0], *x.shape[2:]), x.dtype)
-    in_parts(np.copyto, copy, x.swapaxes(0, 1))
+    np.copyto(copy, x.swapaxes(0, 1))
     return copy.reshape(groups, x.shape[1] // groups, -1)
 
 
@@ -297,9 +299,10 @@ def channels_first(x: Array, groups: int, scratch: Scratch) -> Array:
 def convolution(x, weight, bias, *, geo):
     """Convolve images with a bank of filters.
 
-    Go through `blocks(out.shape, bytes of one window over all C channels)`: for its images, the
-    windows of the padded images with their channels first; for each band of rows, the columns of
-    `view[..., band, :]`, the product, and the bias, into `out[images, :, band]`.
+    `blocks(out.shape, bytes of one window over all C channels)` gives the shares, lists of
+    (images, bands). For the images: the windows of the padded images, channels first. For each
+    band of rows: the columns of `view[..., band, :]`, the product, and with the bias added into
+    `out[images, :, band]`.
 
     Args:
         x: (N, C, H, W).
@@ -310,23 +313,27 @@ def convolution(x, weight, bias, *, geo):
     filters, dtype = len(weight), np.result_type(x, weight)
     out = np.empty((len(x), filters, *output_sizes(x.shape, geo)), dtype)
     matrix = weight.reshape(geo.groups, filters // geo.groups, -1)
-    offset = np.broadcast_to(np.reshape(bias, (-1, 1, 1, 1)), (filters, 1, 1, 1))
-    scratch = Scratch()
-    for images, bands in blocks(out.shape, x[0, :, 0, 0].nbytes * math.prod(geo.kernel)):
-        view = windows(pad(x[images], geo), geo).transpose(1, 2, 3, 0, 4, 5)
-        for band in bands:
-            target = out[images, :, band].swapaxes(0, 1)  # (F, B, rows, OW)
-            cols = columns(view[..., band, :], geo.groups, scratch)
-            product = scratch("product", (*matrix.shape[:2], cols.shape[2]), dtype)
-            np.matmul(matrix, cols, out=product)
-            in_parts(add_into, target, product.reshape(target.shape), offset)
+    offset = np.reshape(bias, (-1, 1, 1, 1))
+
+    def run(share: Any) -> None:
+        scratch = Scratch()
+        for images, bands in share:
+            view = windows(pad(x[images], geo), geo).transpose(1, 2, 3, 0, 4, 5)
+            for band in bands:
+                target = out[images, :, band].swapaxes(0, 1)  # (F, B, rows, OW)
+                cols = columns(view[..., band, :], geo.groups, scratch)
+                product = scratch("product", (*matrix.shape[:2], cols.shape[2]), dtype)
+                np.matmul(matrix, cols, out=product)
+                np.add(product.reshape(target.shape), offset, out=target)
+
+    in_threads(run, blocks(out.shape, window_bytes(x, geo)))
     return out
     ### END SOLUTION
 
 
-def add_into(out: Array, a: Array, b: Array) -> None:
-    """Write a + b into out."""
-    np.add(a, b, out=out)
+def window_bytes(x: Array, geo: Geometry) -> int:
+    """Bytes of one window over all channels."""
+    return x.shape[1] * x.itemsize * math.prod(geo.kernel)
 
 
 def conv2d(
@@ -421,6 +428,8 @@ if __name__ == "__main__":
 def weight_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo: Geometry) -> Array:
     """The rule of convolution for its weight: the sum over blocks of g @ columnsᵀ.
 
+    Let `run` return the sum over its share; `in_threads` returns these in order.
+
     Args:
         g: (N, F, OH, OW); `channels_first` makes a matrix of a part of it.
 
@@ -428,12 +437,17 @@ def weight_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo:
         Of the weight's shape (F, C / groups, kh, kw).
     """
     ### BEGIN SOLUTION
-    total, scratch = 0.0, Scratch()
-    for images, bands in blocks(g.shape, x[0, :, 0, 0].nbytes * math.prod(geo.kernel)):
-        view = windows(pad(x[images], geo), geo).transpose(1, 2, 3, 0, 4, 5)
-        for band in bands:
-            cols = columns(view[..., band, :], geo.groups, scratch)
-            total += channels_first(g[images, :, band], geo.groups, scratch) @ cols.mT
+
+    def run(share: Any) -> Array:
+        total, scratch = 0.0, Scratch()
+        for images, bands in share:
+            view = windows(pad(x[images], geo), geo).transpose(1, 2, 3, 0, 4, 5)
+            for band in bands:
+                cols = columns(view[..., band, :], geo.groups, scratch)
+                total += channels_first(g[images, :, band], geo.groups, scratch) @ cols.mT
+        return total
+
+    total = sum(in_threads(run, blocks(g.shape, window_bytes(x, geo))))
     return np.reshape(total, weight.shape)
     ### END SOLUTION
 
@@ -504,18 +518,23 @@ def input_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo: 
     """The rule of convolution for its input: scatter weightᵀ @ g, block by block."""
     ### BEGIN SOLUTION
     (ph, pw), (height, width) = geo.padding, x.shape[2:]
-    gradient, dtype, scratch = np.empty_like(x), np.result_type(g, weight), Scratch()
+    gradient, dtype = np.empty(x.shape, x.dtype), np.result_type(g, weight)
     matrix = weight.reshape(geo.groups, len(weight) // geo.groups, -1).mT
-    for images, bands in blocks(g.shape, x[0, :, 0, 0].nbytes * math.prod(geo.kernel)):
-        target = gradient[images].swapaxes(0, 1)  # (C, B, H, W)
-        padded = np.zeros((*target.shape[:2], height + 2 * ph, width + 2 * pw), dtype)
-        for band in bands:
-            part = channels_first(g[images, :, band], geo.groups, scratch)
-            cols = scratch("columns", (geo.groups, matrix.shape[1], part.shape[2]), dtype)
-            np.matmul(matrix, part, out=cols)
-            shape = (*target.shape[:1], *geo.kernel, target.shape[1], -1, g.shape[3])
-            in_parts(lambda c, p, band=band: scatter(c, p, geo, band), cols.reshape(shape), padded)
-        target[...] = padded[:, :, ph : ph + height, pw : pw + width]
+
+    def run(share: Any) -> None:
+        scratch = Scratch()
+        for images, bands in share:
+            target = gradient[images].swapaxes(0, 1)  # (C, B, H, W)
+            padded = np.zeros((*target.shape[:2], height + 2 * ph, width + 2 * pw), dtype)
+            shape = (len(target), *geo.kernel, target.shape[1], -1, g.shape[3])
+            for band in bands:
+                part = channels_first(g[images, :, band], geo.groups, scratch)
+                cols = scratch("columns", (geo.groups, matrix.shape[1], part.shape[2]), dtype)
+                np.matmul(matrix, part, out=cols)
+                scatter(cols.reshape(shape), padded, geo, band)
+            target[...] = padded[:, :, ph : ph + height, pw : pw + width]
+
+    in_threads(run, blocks(g.shape, window_bytes(x, geo)))
     return gradient
     ### END SOLUTION
 
