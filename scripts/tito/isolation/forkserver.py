@@ -8,6 +8,7 @@ tells the grader how it ended, and ends whatever the worker left behind.
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -72,15 +73,9 @@ def end_descendants() -> None:
                 pass
 
 
-class Host:
-    """What the fork server knows before its first request: the machine, and where NumPy is."""
-
-    def __init__(self, site: str):
-        self.site = site
-        self.offers = limits.examine(site)
-
-
-def _begin(connection: int, output: int, job: dict[str, Any], host: Host, apart: bool) -> None:
+def _begin(
+    connection: int, output: int, job: dict[str, Any], host: limits.Host, apart: bool
+) -> None:
     """Become the worker: streams, limits, directory; then serve until the end."""
     null = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((null, 0), (output, 1), (output, 2)):
@@ -88,8 +83,8 @@ def _begin(connection: int, output: int, job: dict[str, Any], host: Host, apart:
     os.dup2(connection, 3)
     os.closerange(4, 1024)
     os.setsid()
-    place = limits.Place(job["folder"], host.site, job["folders"])
-    layers = limits.confine(limits.Limits(**job["limits"]), host.offers, place, apart)
+    place = limits.Place(host.site, job["folder"], job["folders"])
+    layers = limits.confine(limits.Limits(**job["limits"]), host, place, apart)
     kept = socket.socket(fileno=3)
     from tito.isolation import worker
 
@@ -115,16 +110,16 @@ def _wait(pid: int, status: socket.socket, wake: int) -> tuple[int, Any]:
             return code, usage
 
 
-def _separate(job: dict[str, Any], host: Host) -> bool:
+def _separate(job: dict[str, Any], host: limits.Host) -> bool:
     """Make namespaces for the worker to come, where they are offered."""
-    if host.offers.namespaces and "namespaces" not in job["limits"]["without"]:
+    if host.namespaces and "namespaces" not in job["limits"]["without"]:
         with contextlib.suppress(OSError):
             limits.separate()
             return True
     return False
 
 
-def _keep(files: list[int], job: dict[str, Any], host: Host) -> None:
+def _keep(files: list[int], job: dict[str, Any], host: limits.Host) -> None:
     """Fork the worker and see it through; runs in a process of its own."""
     status = socket.socket(fileno=files[STATUS])
     wake, awake = os.pipe()
@@ -132,8 +127,8 @@ def _keep(files: list[int], job: dict[str, Any], host: Host) -> None:
     with contextlib.suppress(OSError):
         linux.adopt_orphans()
         linux.die_with_parent()
-    if host.offers.user is not None:
-        os.chown(job["folder"], host.offers.user, host.offers.user)
+    if host.user is not None:
+        os.chown(job["folder"], host.user, host.user)
     apart = _separate(job, host)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(awake, warn_on_full_buffer=False)
@@ -163,14 +158,15 @@ def _keep(files: list[int], job: dict[str, Any], host: Host) -> None:
 
 def main() -> None:
     """Fork a keeper for each request until the grader closes the control socket."""
-    control = socket.socket(fileno=os.dup(0))
+    control, server = socket.socket(fileno=os.dup(0)), os.getpid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         linux.set_dumpable(False)
         linux.adopt_orphans()
-    host = Host(sys.argv[1])
+    host = limits.examine(sys.argv[1])
     for name in WARM:
         importlib.import_module(name)
+    gc.freeze()  # a worker's first collection would copy every page that is shared until then
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
         data, files, _, _ = socket.recv_fds(control, 65536, 3)
@@ -178,14 +174,16 @@ def main() -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             end_descendants()
             os._exit(0)
-        if os.fork() == 0:
-            try:
+        try:
+            if os.fork() == 0:
                 control.close()
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
                 _keep(files, json.loads(data), host)
-            except BaseException:
+                os._exit(0)
+        except BaseException:
+            with contextlib.suppress(OSError):
                 os.write(files[OUTPUT], traceback.format_exc().encode())
-            finally:
+            if os.getpid() != server:
                 os._exit(FAILED)
         for file in files:
             os.close(file)

@@ -60,7 +60,7 @@ class Layers:
         self.found: list[Layer] = []
         self.without = without
 
-    def put_on(self, name: str, layer: Callable[[], str]) -> bool:
+    def put_on(self, name: str, layer: Callable[[], str]) -> None:
         """Call what puts a layer on; its result says how far it holds, its OSError why not."""
         try:
             if name in self.without:
@@ -68,7 +68,6 @@ class Layers:
             self.found.append(Layer(name, True, layer()))
         except (OSError, ValueError) as error:
             self.found.append(Layer(name, False, str(error)))
-        return self.found[-1].active
 
 
 # Users: where the grader is root, a worker gets a user of its own that owns nothing.
@@ -96,12 +95,14 @@ class Host:
     """What this machine offers, found out once by trying it in processes that end at once.
 
     Attributes:
+        site: Where NumPy is installed.
         user: The user id that a worker changes to, or None to stay who we are.
         user_detail: What was chosen, or why nothing was.
         namespaces: Whether new namespaces can be made.
         namespaces_detail: Why not.
     """
 
+    site: str
     user: int | None = None
     user_detail: str = ""
     namespaces: bool = False
@@ -172,16 +173,16 @@ def examine(site: str, namespaces: bool = True) -> Host:
     """Find out what this machine offers; of namespaces only if they are wanted."""
     if sys.platform != "linux":
         missing = f"not offered by {sys.platform}"
-        return Host(user_detail=missing, namespaces_detail=missing)
+        return Host(site, user_detail=missing, namespaces_detail=missing)
     said = _tried(_separates) if namespaces else "not where workers are spawned"
     offered = {"namespaces": not said, "namespaces_detail": said}
     if os.geteuid() != 0:
-        return Host(user_detail="the grader itself is an ordinary user", **offered)
+        return Host(site, user_detail="the grader itself is an ordinary user", **offered)
     user = _free_user()
     refused = _tried(lambda: linux.become(user))
     if refused:
-        return Host(user_detail=refused, **offered)
-    return Host(user, f"user {user}", **offered)
+        return Host(site, user_detail=refused, **offered)
+    return Host(site, user, f"user {user}", **offered)
 
 
 @dataclass(frozen=True)
@@ -189,14 +190,14 @@ class Place:
     """Where a worker lives.
 
     Attributes:
-        folder: Its temporary directory.
         site: Where NumPy is installed.
+        folder: Its temporary directory.
         folders: Environment variable -> a further folder that it may read.
         own: Where our own modules are, if more of them will be imported.
     """
 
-    folder: str
     site: str
+    folder: str
     folders: dict[str, str]
     own: tuple[str, ...] = ()
 
@@ -281,7 +282,7 @@ def confine(limits: Limits, host: Host, place: Place, separated: bool) -> list[L
 
     def apart() -> str:
         if not separated:
-            raise OSError(host.namespaces_detail)
+            raise OSError(host.namespaces_detail or "refused after all")
         _furnish(place.folder, limits.disk, *_identity(host))
         return "network, processes, IPC, mounts"
 

@@ -176,8 +176,12 @@ class ForkServer:
         """Whether it can still fork."""
         return self._process.poll() is None
 
-    def complaint(self) -> str:
-        """The last thing it said before it ended."""
+    def last_words(self) -> str:
+        """What it said before it ended, if it did."""
+        try:
+            self._process.wait(NATURAL_END)
+        except subprocess.TimeoutExpired:
+            return ""
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - 2000))
         return self._errors.read().decode(errors="replace").strip()
@@ -326,13 +330,13 @@ class SpawnedWorker:
             return End(self._popen.wait(NATURAL_END))
         except subprocess.TimeoutExpired:
             self.kill()
-            self._popen.wait(END_WAIT)
             return End(None)
 
     def close(self) -> End:
         """End the worker and remove what it wrote."""
         self.kill()
-        self._popen.wait(END_WAIT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(END_WAIT)
         self.connection.close()
         remove_folder(self.folder)
         return End(self._popen.returncode)

@@ -129,9 +129,6 @@ def _compare(operation: str) -> Any:
 
 
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
-REFLECTED = (
-    "add sub mul truediv floordiv mod pow matmul lshift rshift and_ or_ xor divmod"
-).split()
 for _name in (*operations.BINARY, "divmod"):
     _special = _name.rstrip("_")
     if _name in COMPARISONS:

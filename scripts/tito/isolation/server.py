@@ -288,14 +288,14 @@ class Server:
         """What a worker's end means, in words for its author."""
         name = signal_name(end.code)
         if not self._greeted:
-            said = self._forks.complaint() if self._forks and not self._forks.alive() else ""
+            said = self._forks.last_words() if self._forks else ""
             said = said or self.take_output().strip()
             return "the process for your code could not be started" + (f": {said}" if said else "")
         if end.code is None:
             return "your code closed the connection to the grader"
         if name is None:
             return f"your code ended its own process (exit code {end.code})"
-        spent = end.processor > 0.9 * self.limits.cpu_seconds  # accounts are kept in ticks
+        spent = 2 * end.processor > self.limits.cpu_seconds  # the limit counts ticks, roughly
         if name == "SIGXCPU" or (name == "SIGKILL" and spent):
             return f"your code used up its {self.limits.cpu_seconds} s of processor time"
         if name == "SIGKILL":

@@ -35,7 +35,7 @@ def main() -> None:
     os.dup2(2, 1)
     host = limits.examine(site, namespaces=False)
     own = (os.path.dirname(os.path.abspath(__file__)),)
-    place = limits.Place(job["folder"], site, job["folders"], own)
+    place = limits.Place(site, job["folder"], job["folders"], own)
     if host.user is not None:
         os.chown(place.folder, host.user, host.user)
     layers = limits.confine(limits.Limits(**job["limits"]), host, place, separated=False)

@@ -5,7 +5,7 @@ of values, each a tag (one byte) and its content. Nothing on the wire can execut
 there are numbers, texts, arrays, exact lists, tuples and dicts, and names of objects that stay
 where they are. Both sides encode strictly: a subclass is never taken for its base.
 
-The grader decodes with `decode`, which trusts nothing: sizes, counts and depths are checked
+The grader decodes with a `Reader`, which trusts nothing: sizes, counts and depths are checked
 before memory is spent, and whatever is wrong becomes a `WireError`. This file is loaded by both
 processes; it imports NumPy and the standard library only.
 """
@@ -479,10 +479,9 @@ def _decode_array(reader: Reader, depth: int) -> np.ndarray:
     except (ValueError, OverflowError) as error:
         raise WireError(f"an array of shape {shape}: {error}") from None
     if reader.reference is None:
-        array.flags.writeable = False  # else it could be taken for the student's own
-    elif not array.flags.writeable:
-        array = array.copy()
-    return array
+        array.flags.writeable = False  # else a test could take it for the student's own
+        return array
+    return array.copy()  # to the student it is an array like any other: writable, its own
 
 
 def _decode_scalar(reader: Reader, depth: int) -> np.generic:
