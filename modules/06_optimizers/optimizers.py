@@ -290,7 +290,8 @@ class SGD(Optimizer):
             if "momentum_buffer" in state:
                 velocity = state["momentum_buffer"]
                 velocity *= group["momentum"]
-                velocity += np.multiply(grad, 1 - group["dampening"], out=scratch)
+                share = 1 - group["dampening"]
+                velocity += grad if share == 1 else np.multiply(grad, share, out=scratch)
             else:
                 velocity = state["momentum_buffer"] = np.array(grad)
             grad = grad + group["momentum"] * velocity if group["nesterov"] else velocity
@@ -431,7 +432,7 @@ if __name__ == "__main__":
 # size of $g$. Without the correction it would be $\eta \cdot 0.1/\sqrt{0.001} = 3.16\,\eta$.
 #
 # The count $t$ belongs to the parameter: one that gets its first gradient in step 1,000 is new.
-# **Cost:** 12 passes and two copies of the parameters.
+# **Cost:** 13 passes and two copies of the parameters.
 
 
 # %%
