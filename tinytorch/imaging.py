@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinytorch.threads import shared_out
+from tinytorch.threads import in_parts, shared_out
 
 Pair = tuple[int, int]
 Block = tuple[slice, list[slice]]
@@ -95,19 +95,19 @@ def check_convolution(x: Any, weight: Any, bias: Any, groups: int) -> None:
         raise ValueError(f"bias has shape {bias.shape} for {filters} filters; need ({filters},)")
 
 
-def blocks(out_shape: tuple[int, ...], window: int) -> list[list[Block]]:
+def blocks(out_shape: tuple[int, ...], x: np.ndarray, geo: Geometry) -> list[list[Block]]:
     """Cut a convolution so that the columns of one block stay in the cache.
 
     Args:
         out_shape: (N, F, OH, OW).
-        window: Bytes of one window over all channels.
+        x: (N, C, H, W), of which windows are copied.
 
     Returns:
         The blocks, shared out among threads. A block is a slice of images and the bands of output
         rows to do one after another: all rows at once unless a single image is too large.
     """
     count, _, height, width = out_shape
-    row = max(1, window * width)
+    row = max(1, x.shape[1] * math.prod(geo.kernel) * x.itemsize * width)  # bytes
     images = max(1, BLOCK_BYTES // (row * height))
     rows = height if images > 1 else max(1, min(height, BLOCK_BYTES // row))
     bands = [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
@@ -131,3 +131,79 @@ class Scratch:
         if flat is None or flat.size < size:
             flat = self.lent[name] = np.empty(size, dtype)
         return flat[:size].reshape(shape)
+
+
+def pad(x: np.ndarray, geo: Geometry, value: float = 0.0) -> np.ndarray:
+    """Put `geo.padding` rows and columns of a value on both sides; x itself if there are none."""
+    ph, pw = geo.padding
+    if ph == pw == 0:
+        return x
+    *front, h, w = x.shape
+    padded = np.full((*front, h + 2 * ph, w + 2 * pw), value, x.dtype)
+    padded[..., ph : ph + h, pw : pw + w] = x
+    return padded
+
+
+def inside(padded: np.ndarray, geo: Geometry) -> np.ndarray:
+    """Cut the padding off."""
+    (ph, pw), (h, w) = geo.padding, padded.shape[2:]
+    return padded[:, :, ph : h - ph, pw : w - pw]
+
+
+def pooling_geometry(x: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Geometry:
+    """Check images and settings; the stride is the kernel unless given."""
+    check_images("pool", x)
+    geo = geometry(kernel, kernel if stride is None else stride, padding, dilation)
+    if any(2 * p > k for p, k in zip(geo.padding, geo.kernel, strict=True)):
+        raise ValueError(
+            f"padding {geo.padding} is more than half of kernel_size {geo.kernel}: a window would "
+            "see nothing but padding; use less"
+        )
+    return geo
+
+
+def channel_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
+    """Sum x, or x * y, over all axes but the channels: (C,)."""
+    sums = np.empty(x.shape[:2], x.dtype)
+    if y is None:
+        in_parts(lambda x, out: np.sum(x, axis=(2, 3), out=out), x, sums)
+    else:
+        in_parts(lambda x, y, out: np.einsum("nchw,nchw->nc", x, y, out=out), x, y, sums)
+    return sums.sum(axis=0)
+
+
+def columns(view: np.ndarray, groups: int, scratch: Scratch) -> np.ndarray:
+    """Copy windows (C, kh, kw, B, OH, OW) into a matrix for each group, (G, C/G·kh·kw, B·OH·OW)."""
+    copy = scratch("columns", view.shape, view.dtype)
+    np.copyto(copy, view)
+    return copy.reshape(groups, -1, math.prod(view.shape[3:]))
+
+
+def channels_first(x: np.ndarray, groups: int, scratch: Scratch) -> np.ndarray:
+    """Copy (B, F, OH, OW) into a matrix for each group, (G, F/G, B·OH·OW)."""
+    copy = scratch("channels", (x.shape[1], x.shape[0], *x.shape[2:]), x.dtype)
+    np.copyto(copy, x.swapaxes(0, 1))
+    return copy.reshape(groups, x.shape[1] // groups, -1)
+
+
+def check_channels(inside: int, outside: int, groups: int) -> None:
+    """Require channels that can be divided into groups."""
+    if min(inside, outside) < 1 or inside % groups or outside % groups:
+        raise ValueError(
+            f"cannot divide {inside} input and {outside} output channels into {groups} groups; "
+            "choose channels of at least 1 and groups that divides both"
+        )
+
+
+def check_features(x: Any, features: int, from_batch: bool) -> None:
+    """Require images of so many channels; and two values each if they are to have a variance."""
+    check_images("normalise", x)
+    if x.shape[1] != features:
+        raise ValueError(
+            f"cannot normalise shape {x.shape}: it has {x.shape[1]} channels, the layer "
+            f"{features}; set num_features to match"
+        )
+    if from_batch and x.size < 2 * features:
+        raise ValueError(
+            f"{x.size // features} value per channel has no variance; use a larger batch"
+        )

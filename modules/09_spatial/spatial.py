@@ -44,9 +44,17 @@ from tinytorch.imaging import (
     Geometry,
     Scratch,
     blocks,
+    channel_sums,
+    channels_first,
+    check_channels,
     check_convolution,
+    check_features,
     check_images,
+    columns,
     geometry,
+    inside,
+    pad,
+    pooling_geometry,
 )
 from tinytorch.threads import in_parts, in_threads
 
@@ -204,7 +212,7 @@ if __name__ == "__main__":
 # byte. So all windows of an image are a *view* with two more axes: one step in `i` moves `dilation`
 # rows down, one step in `u` moves `stride` rows down.
 #
-#     x (N, C, H, W)  strides (a, b, h, w)
+#     x (N, C, H, W), padded by `pad`, strides (a, b, h, w)
 #     →  (N, C, kh, kw, OH, OW)  strides (a, b, dh·h, dw·w, sh·h, sw·w)
 #
 # *Worked example*: `[1 2 4 7]`, 4 bytes each, kernel 2: shape (2, 3), strides (4, 4), that is
@@ -214,17 +222,6 @@ if __name__ == "__main__":
 
 # %%
 #| export
-def pad(x: Array, geo: Geometry, value: float = 0.0) -> Array:
-    """Put `geo.padding` rows and columns of a value on both sides; x itself if there are none."""
-    ph, pw = geo.padding
-    if ph == pw == 0:
-        return x
-    *front, h, w = x.shape
-    padded = np.full((*front, h + 2 * ph, w + 2 * pw), value, x.dtype)
-    padded[..., ph : ph + h, pw : pw + w] = x
-    return padded
-
-
 def windows(x: Array, geo: Geometry) -> Array:
     """View padded images as windows, (A, B, H, W) → (A, B, kh, kw, OH, OW), sharing memory.
 
@@ -275,36 +272,23 @@ if __name__ == "__main__":
 #
 # With G groups there are G products: the first axis of both matrices, which `np.matmul` loops over.
 #
-# `columns` copies, and is given. `scratch(name, shape, dtype)` lends the same memory again: fresh
-# memory is mapped and zeroed page by page. `blocks` deals the blocks out into one *share* for each
-# thread, and `in_threads(run, shares)` calls `run(share)` in a thread each, while every product
-# uses one: two cores then copy at the same time, too. What happens to a share is yours.
+# Given: `columns(view, groups, scratch)` copies windows (C, kh, kw, B, OH, OW) into a matrix for
+# each group, (G, C/G·kh·kw, B·OH·OW); `channels_first` makes (G, F/G, B·OH·OW) of (B, F, OH, OW);
+# `scratch(name, shape, dtype)` lends the same memory again: fresh memory is mapped and zeroed page
+# by page. `blocks` deals the blocks out into one *share* for each thread, and
+# `in_threads(run, shares)` calls `run(share)` in a thread each, while every product uses one: so
+# the cores copy at the same time, too. What happens to a share is yours.
 
 
 # %%
 #| export
-def columns(view: Array, groups: int, scratch: Scratch) -> Array:
-    """Copy windows (C, kh, kw, B, OH, OW) into a matrix for each group, (G, C/G·kh·kw, B·OH·OW)."""
-    copy = scratch("columns", view.shape, view.dtype)
-    np.copyto(copy, view)
-    return copy.reshape(groups, -1, math.prod(view.shape[3:]))
-
-
-def channels_first(x: Array, groups: int, scratch: Scratch) -> Array:
-    """Copy (B, F, OH, OW) into a matrix for each group, (G, F/G, B·OH·OW)."""
-    copy = scratch("channels", (x.shape[1], x.shape[0], *x.shape[2:]), x.dtype)
-    np.copyto(copy, x.swapaxes(0, 1))
-    return copy.reshape(groups, x.shape[1] // groups, -1)
-
-
 @primitive
 def convolution(x, weight, bias, *, geo):
     """Convolve images with a bank of filters.
 
-    `blocks(out.shape, bytes of one window over all C channels)` gives the shares, lists of
-    (images, bands). For the images: the windows of the padded images, channels first. For each
-    band of rows: the columns of `view[..., band, :]`, the product, and with the bias added into
-    `out[images, :, band]`.
+    `blocks(out.shape, x, geo)` gives the shares, lists of (images, bands). For the images: the
+    windows of the padded images, channels first. For each band of rows: the columns of
+    `view[..., band, :]`, the product, and with the bias added into `out[images, :, band]`.
 
     Args:
         x: (N, C, H, W).
@@ -328,14 +312,9 @@ def convolution(x, weight, bias, *, geo):
                 np.matmul(matrix, cols, out=product)
                 np.add(product.reshape(target.shape), offset, out=target)
 
-    in_threads(run, blocks(out.shape, window_bytes(x, geo)))
+    in_threads(run, blocks(out.shape, x, geo))
     return out
     ### END SOLUTION
-
-
-def window_bytes(x: Array, geo: Geometry) -> int:
-    """Bytes of one window over all channels."""
-    return x.shape[1] * x.itemsize * math.prod(geo.kernel)
 
 
 def conv2d(
@@ -450,7 +429,7 @@ def weight_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo:
                 total += channels_first(g[images, :, band], groups, scratch) @ cols.mT
         return total
 
-    total = sum(in_threads(run, blocks(g.shape, window_bytes(x, geo))))
+    total = sum(in_threads(run, blocks(g.shape, x, geo)))
     return np.reshape(total, weight.shape)
     ### END SOLUTION
 
@@ -537,7 +516,7 @@ def input_gradient(g: Array, out: Any, x: Array, weight: Array, bias: Any, geo: 
                 scatter(cols.reshape(shape), padded, geo, band)
             target[...] = padded[:, :, ph : ph + height, pw : pw + width]
 
-    in_threads(run, blocks(g.shape, window_bytes(x, geo)))
+    in_threads(run, blocks(g.shape, x, geo))
     return gradient
     ### END SOLUTION
 
@@ -594,11 +573,7 @@ class Conv2d(Module):
                  bias: bool = True):  # fmt: skip
         super().__init__()
         self.geometry = geo = geometry(kernel_size, stride, padding, dilation, groups)
-        if min(in_channels, out_channels) < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"cannot divide {in_channels} input and {out_channels} output channels into "
-                f"{groups} groups; choose channels of at least 1 and groups that divides both"
-            )
+        check_channels(in_channels, out_channels, groups)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size, self.stride, self.padding, self.dilation = geo[:4]
         shape = (out_channels, in_channels // groups, *geo.kernel)
@@ -714,25 +689,7 @@ def max_pooling_gradient(g: Array, out: Array, x: Array, geo: Geometry) -> Array
     return inside(gradient, geo)
 
 
-def inside(padded: Array, geo: Geometry) -> Array:
-    """Cut the padding off."""
-    (ph, pw), (h, w) = geo.padding, padded.shape[2:]
-    return padded[:, :, ph : h - ph, pw : w - pw]
-
-
 register_vjp(max_pooling, max_pooling_gradient)
-
-
-def pooling_geometry(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Geometry:
-    """Check images and settings; the stride is the kernel unless given."""
-    check_images("pool", x)
-    geo = geometry(kernel, kernel if stride is None else stride, padding, dilation)
-    if any(2 * p > k for p, k in zip(geo.padding, geo.kernel, strict=True)):
-        raise ValueError(
-            f"padding {geo.padding} is more than half of kernel_size {geo.kernel}: a window would "
-            "see nothing but padding; use less"
-        )
-    return geo
 
 
 def max_pool2d(
@@ -996,16 +953,6 @@ if __name__ == "__main__":
 
 # %%
 #| export
-def channel_sums(x: Array, y: Array | None = None) -> Array:
-    """Sum x, or x * y, over all axes but the channels: (C,)."""
-    sums = np.empty(x.shape[:2], x.dtype)
-    if y is None:
-        in_parts(lambda x, out: np.sum(x, axis=(2, 3), out=out), x, sums)
-    else:
-        in_parts(lambda x, y, out: np.einsum("nchw,nchw->nc", x, y, out=out), x, y, sums)
-    return sums.sum(axis=0)
-
-
 def batch_statistics(x: Array) -> tuple[Array, Array]:
     """Return mean and (biased) variance of each channel of (N, C, H, W), each (C,).
 
@@ -1101,19 +1048,12 @@ class BatchNorm2d(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise by the batch in training, by the running averages in evaluation."""
-        check_images("normalise", x)
-        if x.shape[1] != self.num_features:
-            raise ValueError(
-                f"cannot normalise shape {x.shape}: it has {x.shape[1]} channels, the layer "
-                f"{self.num_features}; set num_features to match"
-            )
+        check_features(x, self.num_features, self.training or self.running_mean is None)
         affine = self.weight is not None
         weight, bias = (self.weight, self.bias) if affine else (np.ones(1, x.dtype), 0.0)
         if not self.training and self.running_mean is not None:
             return self.by_running(x, weight, bias)
         count = x.size // self.num_features
-        if count < 2:
-            raise ValueError(f"{count} value per channel has no variance; use a larger batch")
         mean, var = batch_statistics(x.data)
         if self.training and self.running_mean is not None:
             self.track(mean, var, count)
