@@ -839,6 +839,26 @@ def attack():
 
 
 @either_start
+def test_what_objects_say_of_themselves_is_made_safe(server, run):
+    source = r"""
+class Loud:
+    def __repr__(self): return "\x1b[31m" + "x" * 10**6
+    def __str__(self): raise SystemExit
+Loud.__name__ = "\x1b[2J" * 1000
+def attack(): return Loud()
+"""
+    loud = run(source)
+    assert len(repr(loud)) <= 100_000
+    assert "\x1b" not in repr(loud)
+    with pytest.raises(StudentError) as caught:
+        str(loud)
+    assert caught.value.kind == "crash"
+    with pytest.raises(TypeError) as refused:
+        bool(loud)
+    assert "\x1b" not in str(refused.value) + caught.value.call
+
+
+@either_start
 def test_reading_the_keyboard_ends_at_once(server, run):
     with pytest.raises(EOFError):
         run("def attack(): return input()")

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from tito.isolation import operations, wire
-from tito.isolation.errors import StaleHandle, UseOutsideTest
+from tito.isolation.errors import StaleHandle, UseOutsideTest, clean
 
 _get = object.__getattribute__
 PASSED_NAMES = ("__name__", "__version__")
@@ -87,13 +87,21 @@ class Proxy:
     def __repr__(self) -> str:
         __tracebackhide__ = True
         try:
-            return _session().operate("repr", self)
+            return _text("repr", self)
         except (UseOutsideTest, StaleHandle):
             return f"<{describe(self)}>"
 
     def __str__(self) -> str:
         __tracebackhide__ = True
-        return _session().operate("str", self)
+        return _text("str", self)
+
+
+def _text(operation: str, proxy: Any) -> str:
+    """What the student's object says of itself, made safe to show."""
+    text = _session().operate(operation, proxy)
+    if type(text) is not str:
+        raise TypeError(f"{operation}() of {describe(proxy)} gave no text")
+    return clean(text, operations.TEXT_LIMIT)
 
 
 def _builtin_name(kind: type | None) -> str | None:
