@@ -1178,12 +1178,12 @@ imaging.BLOCK_BYTES = usual
 
 # %% [markdown]
 # Larger blocks leave the cache between copying and multiplying; smaller ones make thin matrices.
-# Why this method? On two cores of an AMD EPYC, batch 64, 64 → 128 channels at 16×16, one thread:
-# of 105 ms for all three passes the products alone take 81 (90 billion operations a second, which
-# is what BLAS can do there), both copies into columns 9, the scatter 14; PyTorch's oneDNN took 68.
-# No other arrangement saves more than a quarter. What threads do mattered more: with BLAS's own
-# threads inside each small product, the same step took 4 times as long on a busy machine as with a
-# share of the blocks for each thread, because every product waits for the slowest.
+# Why this method? On one core of an AMD EPYC, batch 64, 64 → 128 channels at 16×16, all three
+# passes took 105 ms: 81 in the products (90 billion operations a second, all that BLAS can do
+# there), 10 in copying windows, 15 in the scatter. PyTorch's oneDNN took 68. So whatever keeps the
+# same products saves a quarter at most. What threads do mattered more: with BLAS's threads inside
+# each small product, the same step took 400 ms on two cores shared with other work, because every
+# product waits for its slowest thread. A share of the blocks for each thread: 109 ms.
 #
 # ## Pitfalls
 #
