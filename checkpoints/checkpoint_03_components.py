@@ -162,7 +162,7 @@ def expect_spread(tensor, std, uniform, call):
     expect_true(bool(low <= largest <= high), call=call, expected=words, got=f"{largest:.2f}")
 
 
-@asks("imports", step=5, of="Linear", hint="Dense is another name of Linear, create_mlp of MLP")
+@asks("imports", step=4, of="Linear", hint="Dense is another name of Linear, create_mlp of MLP")
 def test_layers_are_there():
     """Make one of each layer and look at the shape of what it computes for zeros (2, 3)."""
     x = np.zeros((2, 3), dtype=np.float32)
@@ -198,7 +198,7 @@ def test_shared_parameters_are_listed_once():
     expect_equal(TREE.names(TREE.Tied()), wanted, call="named_parameters()")
 
 
-@asks("functionality", step=2, of="set_training", hint="the switch must reach every level")
+@asks("functionality", step=1, of="set_training", hint="the switch must reach every level")
 def test_train_and_eval_reach_every_level():
     """Call eval() and then train() on a nested network and read every module's flag."""
     net = TREE.Net()
@@ -206,7 +206,7 @@ def test_train_and_eval_reach_every_level():
     expect_equal(TREE.training_flags(net.train()), [True] * 9, call="training after train()")
 
 
-@asks("functionality", step=2, of="clear_gradients", hint="every parameter, at every level")
+@asks("functionality", step=1, of="clear_gradients", hint="every parameter, at every level")
 def test_zero_grad():
     """Give every parameter a gradient, then call zero_grad(): each is None again."""
     net = TREE.Net()
@@ -215,14 +215,14 @@ def test_zero_grad():
     expect_equal(TREE.gradients_left(net), 0, call="gradients left by zero_grad()")
 
 
-@asks("functionality", step=2, of="apply_to_all", hint="children first, then the module itself")
+@asks("functionality", step=1, of="apply_to_all", hint="children first, then the module itself")
 def test_apply_visits_children_first():
     """Apply a function that notes the names of the classes it meets."""
     wanted = ["Linear", "Block", "Linear", "Dropout", "Linear", "Block", "Sequential", "Sequential"]
     expect_equal(TREE.visits(TREE.Net()), [*wanted, "Net"], call="apply(function)")
 
 
-@asks("functionality", step=3, of="read_state", hint="parameters and buffers, by their path")
+@asks("functionality", step=2, of="read_state", hint="parameters and buffers, by their path")
 def test_state_dict_has_names_and_shapes():
     """Ask for the state: parameters and buffers with PyTorch's names, shared ones by each name."""
     wanted = {"0.weight": [3, 2], "0.bias": [3], "2.weight": [1, 3], "2.bias": [1]}
@@ -236,7 +236,7 @@ def test_state_dict_has_names_and_shapes():
 
 
 @asks(
-    "functionality", step=3, of="read_state", hint="a photograph does not change with its subject"
+    "functionality", step=2, of="read_state", hint="a photograph does not change with its subject"
 )
 def test_a_state_is_a_copy():
     """Take a state, change the network, and look at the state again."""
@@ -247,7 +247,7 @@ def test_a_state_is_a_copy():
     expect(state["weight"], [[1, 2]], call='state_dict()["weight"]')
 
 
-@asks("functionality", step=3, of="write_state", hint="copy the numbers; do not share the memory")
+@asks("functionality", step=2, of="write_state", hint="copy the numbers; do not share the memory")
 def test_loading_copies():
     """Load one layer's state into another, then change the first."""
     source, target = Linear(2, 1), Linear(2, 1)
@@ -264,7 +264,7 @@ def test_loading_copies():
     expect(state["weight"], [[5, 6]], call="a state after it was loaded")
 
 
-@asks("functionality", step=3, of="write_state", hint="check all names and shapes, then write")
+@asks("functionality", step=2, of="write_state", hint="check all names and shapes, then write")
 def test_a_bad_state_is_refused_whole():
     """Load states with a missing name, an unknown name and a wrong shape: nothing changes."""
     net, refused = TREE.Net(), (ValueError, KeyError)
@@ -281,7 +281,7 @@ def test_a_bad_state_is_refused_whole():
     expect(net.first.scale, [0, 0], call="load_state_dict(…, strict=False)")
 
 
-@asks("functionality", step=4, of="xavier_std", hint="variance gain² · 2 / (fan_in + fan_out)")
+@asks("functionality", step=3, of="xavier_std", hint="variance gain² · 2 / (fan_in + fan_out)")
 def test_xavier():
     """Fill weights of shapes (300, 500) and (40, 20, 5, 5), a convolution's, by Xavier's rules."""
     std = math.sqrt(2 / 800)
@@ -291,7 +291,7 @@ def test_xavier():
     expect_spread(xavier_uniform_(zeros(40, 20, 5, 5)), std, True, "xavier_uniform_(conv)")
 
 
-@asks("functionality", step=4, of="kaiming_std", hint="variance gain² / fan; for ReLU gain² is 2")
+@asks("functionality", step=3, of="kaiming_std", hint="variance gain² / fan; for ReLU gain² is 2")
 def test_kaiming():
     """Fill weights of shape (300, 500) by Kaiming's two rules, forward and backward."""
     weight = kaiming_normal_(zeros(300, 500), nonlinearity="relu")
@@ -302,7 +302,7 @@ def test_kaiming():
     expect_spread(weight, math.sqrt(2 / 300), False, 'kaiming_normal_(w, mode="fan_out")')
 
 
-@asks("functionality", step=5, of="Linear.forward", hint="x times the transposed weight, plus bias")
+@asks("functionality", step=4, of="Linear.forward", hint="x times the transposed weight, plus bias")
 def test_linear_by_hand():
     """Apply a layer with weight [[1, 0, 0], [1, 1, 1]] and bias [0.5, 0] to two rows."""
     layer = Linear(3, 2)
@@ -311,7 +311,7 @@ def test_linear_by_hand():
     expect(layer(Tensor([1, 2, 3])), [1.5, 6], call="Linear(3, 2)(one row)")
 
 
-@asks("functionality", step=5, of="Linear.forward", hint="axes before the last pass through")
+@asks("functionality", step=4, of="Linear.forward", hint="axes before the last pass through")
 def test_linear_on_random_input(rng):
     """Compare a fresh layer with loops over its own weights: (N, in), (N, T, in), without bias."""
     layer, x = Linear(4, 3), rng.normal(size=(6, 4)).astype(np.float32)
@@ -327,7 +327,7 @@ def test_linear_on_random_input(rng):
     expect_equal(TREE.names(bare), ["weight"], call="names of Linear(…, bias=False)")
 
 
-@asks("functionality", step=5, of="Linear.forward", hint="fit_features merges the trailing axes")
+@asks("functionality", step=4, of="Linear.forward", hint="fit_features merges the trailing axes")
 def test_linear_flattens_images(rng):
     """Feed images (5, 1, 4, 3) to Linear(12, 2); refuse a batch (4, 3), whose product is 12."""
     x = rng.normal(size=(5, 1, 4, 3)).astype(np.float32)
@@ -338,7 +338,7 @@ def test_linear_flattens_images(rng):
     expect_raises(ValueError, layer, zeros(4, 3), call="Linear(12, 2)(x (4, 3))", mentions=words)
 
 
-@asks("functionality", step=5, of="Linear.reset_parameters", hint="both from [-1/√in, 1/√in]")
+@asks("functionality", step=4, of="Linear.reset_parameters", hint="both from [-1/√in, 1/√in]")
 def test_linear_starts_like_pytorch():
     """Look at the spread of weight and bias of a fresh Linear(100, 20000), and at a second one."""
     manual_seed(1)
@@ -375,7 +375,7 @@ def test_flatten(rng):
     expect(Flatten()(Tensor(x)), x.reshape(2, 60), call="Flatten()(x)")
 
 
-@asks("functionality", step=7, of="dropout", hint="survivors are divided by 1 - p")
+@asks("functionality", step=5, of="dropout", hint="survivors are divided by 1 - p")
 def test_dropout_keeps_the_mean():
     """Drop a quarter of 200,000 ones: the rest becomes 4/3, and the mean stays near 1."""
     out = Dropout(0.25)(Tensor(np.ones(200_000, dtype=np.float32))).numpy()
@@ -384,7 +384,7 @@ def test_dropout_keeps_the_mean():
     expect_equal(out.dtype, np.dtype(np.float32), call="Dropout(0.25)(ones).dtype")
 
 
-@asks("functionality", step=7, of="Dropout.forward", hint="nothing is dropped in evaluation")
+@asks("functionality", step=5, of="Dropout.forward", hint="nothing is dropped in evaluation")
 def test_dropout_is_off_in_evaluation(rng):
     """Call a dropout after eval(), inside a Sequential, and with training=False."""
     x = rng.normal(size=(50, 4))
@@ -395,7 +395,7 @@ def test_dropout_is_off_in_evaluation(rng):
     expect(Dropout(1.0)(Tensor(x)), np.zeros((50, 4)), call="Dropout(1)(x)")
 
 
-@asks("functionality", step=7, of="dropout", hint="draw a new mask at each call, from rand")
+@asks("functionality", step=5, of="dropout", hint="draw a new mask at each call, from rand")
 def test_dropout_draws_a_new_mask_each_time():
     """Call a dropout twice, then again after the same manual_seed; refuse p = 1.5."""
     x, drop = Tensor(np.ones(200, dtype=np.float32)), Dropout(0.5)
@@ -409,7 +409,7 @@ def test_dropout_draws_a_new_mask_each_time():
     expect_raises(ValueError, Dropout, 1.5, call="Dropout(1.5)", mentions=[1.5])
 
 
-@asks("functionality", step=8, of="mlp_layers", hint="a bend between layers, none after the last")
+@asks("functionality", step=6, of="MLP", hint="a bend between layers, none after the last")
 def test_mlp_is_a_chain():
     """Look at the parameters of MLP(4, [8, 6], 3) and at the layers of one with dropout."""
     wanted = {"0.weight": [8, 4], "0.bias": [8], "2.weight": [6, 8], "2.bias": [6]}
@@ -419,7 +419,7 @@ def test_mlp_is_a_chain():
     expect_equal(len(MLP(4, [8, 6], 3, dropout=0.1)), 7, call="len(MLP(…, dropout=0.1))")
 
 
-@asks("integration", step=8, of="MLP", hint="linear, bend, linear: nothing bends the logits")
+@asks("integration", step=6, of="MLP", hint="linear, bend, linear: nothing bends the logits")
 def test_mlp_computes_what_numpy_computes(rng):
     """Run MLP(6, [16], 3) with ReLU and with Tanh, and repeat it in NumPy from its own weights."""
     x = rng.normal(size=(9, 6)).astype(np.float32)
@@ -433,7 +433,7 @@ def test_mlp_computes_what_numpy_computes(rng):
 
 
 @asks(
-    "integration", step=3, of="write_state", hint="the state holds all that the outputs depend on"
+    "integration", step=2, of="write_state", hint="the state holds all that the outputs depend on"
 )
 def test_a_loaded_network_computes_the_same(rng):
     """Copy the state of one network, buffers included, into another; compare their outputs."""
@@ -449,7 +449,7 @@ def test_a_loaded_network_computes_the_same(rng):
     expect(other(Tensor(x)), h, call="the second network's output", atol=1e-5)
 
 
-@asks("performance", step=5, of="Linear.forward", hint="one matrix product for the whole batch")
+@asks("performance", step=4, of="Linear.forward", hint="one matrix product for the whole batch")
 def test_linear_is_one_matrix_product(rng):
     """Run Linear(4, 4) on 16,000 rows, compared with the same product in NumPy."""
     layer, x = Linear(4, 4), rng.normal(size=(16_000, 4)).astype(np.float32)
@@ -467,7 +467,7 @@ def test_walking_shared_modules_is_linear():
     expect_at_most(growth, 60, call="parameters()", what="16 levels over 4 levels, time")
 
 
-@asks("performance", step=5, of="Linear", hint="float32 numbers, four bytes each, held once")
+@asks("performance", step=4, of="Linear", hint="float32 numbers, four bytes each, held once")
 def test_parameters_take_four_bytes():
     """Add up the bytes of the parameters of MLP(784, [128], 10)."""
     total = sum(int(p.nbytes) for p in MLP(784, [128], 10).parameters())
