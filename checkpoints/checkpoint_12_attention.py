@@ -304,7 +304,9 @@ def test_dropout_hits_the_weights():
     expect(off, np.full((200, 200), 1 / 200), call="attention with dropout_p=0")
 
 
-@asks("functionality", step=4, of="attend_rule", hint="w (w̄ - g·out), then by k, and by q")
+@asks(
+    "functionality", step=4, of="attend_rule", hint="the softmax rule along each row, then k and q"
+)
 def test_gradient_by_hand():
     """Send 1 back to query 0 of the two tokens: its scores change by ±1.966, halved by √4."""
     q, k, v = tensors(Q, K, V, grad=True)

@@ -37,7 +37,7 @@ from tinytorch.core.activations import softmax
 from tinytorch.core.autograd import register_vjp
 from tinytorch.core.layers import Linear, Module, Parameter, constant_, xavier_uniform_
 from tinytorch.core.tensor import Tensor, apply, primitive, rand, where
-from tinytorch.utils.sequences import check_attention, check_heads, check_sequences
+from tinytorch.utils.sequences import check_attention, check_heads, check_sequences, checked_size
 
 Array = np.ndarray
 
@@ -322,25 +322,25 @@ if __name__ == "__main__":
 # \bar s = w\,(\bar w - \textstyle\sum_j w_j \bar w_j), \qquad
 # \bar q = \frac{\bar s\, k}{\sqrt D}, \qquad \bar k = \frac{\bar s^\top q}{\sqrt D}$$
 #
-# The third is the softmax rule of module 05, with a sum along each row. That sum needs no pass over
-# (T, S) at all: $\sum_j w_j m_j\, (g \cdot v_j) = g \cdot \sum_j w_j m_j v_j = g \cdot$ out, T·E
-# numbers that we have anyway. (FlashAttention, Dao et al. 2022, lives on this identity.)
+# The third is the softmax rule of module 05, with a sum along each row: `np.einsum` multiplies and
+# adds in one pass, without an array for the products. (FlashAttention, Dao et al. 2022, which never
+# has a whole row at hand, uses that this sum is $g \cdot$ out.)
 #
 # $\bar s$ is also the gradient of a mask of floats, since those are added to the scores. And zeros
 # stay zeros: a forbidden weight is 0, so its $\bar s$ is 0, and a row without keys sends nothing.
 #
-# *The example of step 1, g = 1 for query 0 only:* $\bar w = [10, 20]$, g·out = 12.689, so $\bar s =
-# [0.7311 (10 - 12.689),\ 0.2689 (20 - 12.689)] = [-1.966, 1.966]$: attend more to token 1.
+# *The example of step 1, g = 1 for query 0 only:* $\bar w = [10, 20]$, their weighted sum 12.689, so
+# $\bar s = [0.7311\,(10 - 12.689),\ 0.2689\,(20 - 12.689)] = [-1.966, 1.966]$: attend more to 1.
 
 
 # %%
 #| export
 def attend_rule(
-    g: Array, out: Array, q: Array, k: Array, v: Array, saved: tuple[Array, Array | None]
+    g: Array, q: Array, k: Array, v: Array, saved: tuple[Array, Array | None]
 ) -> tuple[Array, Array, Array, Array]:
     """Return the gradients of q, k, v and of the scores (..., T, S).
 
-    Cost: four matrix products, twice the forward pass; two arrays of T * S numbers.
+    Cost: four matrix products, twice the forward pass; one more array of T * S numbers.
     """
     weights, kept = saved
     ### BEGIN SOLUTION
@@ -349,7 +349,7 @@ def attend_rule(
     scores = g @ v.swapaxes(-1, -2)  # (..., T, S), the gradient of the weights so far
     if kept is not None:
         scores *= kept
-    scores -= (g * out).sum(axis=-1, keepdims=True)
+    scores -= np.einsum("...ts,...ts->...t", weights, scores)[..., None]
     scores *= weights
     scale = 1 / math.sqrt(q.shape[-1])
     for_q, for_k = scores @ k, scores.swapaxes(-1, -2) @ q
@@ -365,12 +365,12 @@ def attention(q, k, v, mask=None, *, is_causal=False, dropout_p=0.0):
     return attend(q, k, v, mask, is_causal, dropout_p)
 
 
-def attention_joint(needs: list[bool], g: Array, out: Array, *inputs: Array, saved, **settings):
+def attention_joint(needs: list[bool], g: Array, out: None, *inputs: Array, saved, **settings):
     """The joint rule of `attention`, with or without a mask."""
-    return attend_rule(g, out, *inputs[:3], saved)[: len(needs)]
+    return attend_rule(g, *inputs[:3], saved)[: len(needs)]
 
 
-register_vjp(attention, joint=attention_joint)
+register_vjp(attention, joint=attention_joint, keeps=("inputs",))
 
 
 def scaled_dot_product_attention(
@@ -466,8 +466,8 @@ class SelfAttention(Module):
     def __init__(
         self, embed_dim: int, head_dim: int | None = None, dropout: float = 0.0, bias: bool = True
     ):
-        head_dim = embed_dim if head_dim is None else head_dim
         check_heads(embed_dim, 1, dropout)
+        head_dim = embed_dim if head_dim is None else checked_size("head_dim", head_dim)
         self.query = Linear(embed_dim, head_dim, bias)
         self.key = Linear(embed_dim, head_dim, bias)
         self.value = Linear(embed_dim, head_dim, bias)
