@@ -754,7 +754,7 @@ def next_probabilities(
     """
     ### BEGIN SOLUTION
     if temperature == 0:
-        return np.eye(logits.shape[-1])[logits.argmax(axis=-1)]
+        top_k, temperature = 1, 1.0
     scores = logits.astype(np.float64)
     scores -= scores.max(axis=-1, keepdims=True)
     order = np.argsort(-scores, axis=-1, kind="stable")
