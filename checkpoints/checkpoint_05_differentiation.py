@@ -323,7 +323,7 @@ def test_one_value_used_many_times():
 
 
 @pytest.mark.parametrize("how", ["write_input", "write_output", "write_data"])
-@asks("functionality", step=4, of="check_versions", hint="compare the versions before you use them")
+@asks("functionality", step=4, of="reverse_pass", hint="compare the versions before you use them")
 def test_a_write_into_a_kept_value_is_noticed(how):
     """Refuse to go backward through a value that was overwritten since the forward pass."""
     run = getattr(RUN, how)
@@ -510,9 +510,7 @@ def test_functions_with_settings(rng):
     expect(x.grad, [0, 1, 1, 1, 0], call="clip(0, 2) at [-1, 0, 0.5, 2, 3], gradient")
 
 
-@asks(
-    "functionality", step=9, of="matmul_rule_a", hint="the shapes leave only one product for each"
-)
+@asks("functionality", step=9, of="matmul_rule", hint="the shapes leave only one product for each")
 def test_matmul_by_hand():
     """Differentiate the sum of [[1, 2]] @ [[3, 5], [4, 6]]."""
     a = Tensor([[1.0, 2.0]], requires_grad=True)
@@ -532,7 +530,7 @@ PRODUCTS = {
 
 @pytest.mark.parametrize("kind", PRODUCTS)
 @asks(
-    "functionality", step=9, of="as_matrices", hint="vectors get an axis, repeated matrices add up"
+    "functionality", step=9, of="matmul_rule", hint="vectors get an axis, repeated matrices add up"
 )
 def test_matmul_of(kind, rng):
     """Differentiate products of matrices, vectors and batches."""
@@ -646,9 +644,7 @@ def test_losses(name, rng):
     check(name, rng, getattr(losses, name), p, t, reference=LOSSES[name])
 
 
-@asks(
-    "integration", step=9, of="matmul_rule_b", hint="d loss / d logits is (softmax - one hot) / N"
-)
+@asks("integration", step=9, of="matmul_rule", hint="d loss / d logits is (softmax - one hot) / N")
 def test_cross_entropy_of_a_linear_layer(rng):
     """Differentiate the cross-entropy of x @ W.T + b; compare with the textbooks' formula."""
     x, w, b = rng.standard_normal((6, 4)), rng.standard_normal((3, 4)), rng.standard_normal(3)
@@ -706,7 +702,7 @@ def test_memory_is_given_back():
     expect_at_most(RUN.held(False)[1] / array, 2.5, call="in no_grad()", what="arrays held")
 
 
-@asks("performance", step=9, of="matmul_rule_b", hint="merge the leading axes into rows")
+@asks("performance", step=9, of="matmul_rule", hint="merge the leading axes into rows")
 def test_one_matrix_for_a_batch_is_cheap():
     """Go backward through softmax(x @ w), x of shape (256, 4, 64): never hold a w per example."""
     array = 256 * 4 * 64 * 4

@@ -4,6 +4,7 @@
 and the reverse pass are in the module.
 """
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from tinytorch.machinery import ArrayBox, Node, Primitive
 
 Rule = Callable[..., Any]
-Rules = dict[Any, tuple[Rule | None, ...]]
+Rules = dict[Any, Rule | tuple[Rule | None, ...]]
 tables: dict[Any, Callable[[], Rules]] = {}
 
 
@@ -58,8 +59,33 @@ def find_rules(op: Any) -> tuple[Rule | None, ...]:
     if rules is None:
         mend = f"add it to {tables[op].__name__}" if op in tables else "use register_vjp"
         raise RuntimeError(f"{op.name} has no gradient rule; {mend}")
+    rules = rules if isinstance(rules, tuple) else (rules,)
     register_vjp(op, *rules, keeps=op.keeps)
     return rules
+
+
+def call(node: Node, g: np.ndarray) -> list[Any]:
+    """Ask the rules of a node for gradients of its inputs; None where nobody wants one.
+
+    Runs once for each operation of a training step: written for speed.
+    """
+    op, out, settings = node.op, node.out, node.params
+    inputs = node.values if "inputs" in op.keeps else node.shapes
+    if op.saves:
+        settings = {**settings, "saved": node.saved}
+    if op.joint_vjp is not None:
+        needs = [parent is not None for parent in node.parents]
+        found = op.joint_vjp(needs, g, out, *inputs, **settings)
+        return [piece if need else None for piece, need in zip(found, needs, strict=True)]
+    return [
+        rule(g, out, *inputs, **settings) if rule and parent is not None else None
+        for rule, parent in zip(op.vjps or find_rules(op), node.parents, strict=True)
+    ]
+
+
+def vertex(tensor: ArrayBox) -> Any:
+    """Return the place of a tensor in the graph: its Node, or itself if it is a leaf."""
+    return tensor if tensor._node is None else tensor._node
 
 
 def known_parents(node: Node) -> list[Any]:
@@ -90,6 +116,29 @@ def modified(node: Node, kept: int, now: int) -> RuntimeError:
     )
 
 
+class Switch:
+    """A setting for the time of a block, `with switch():`, or of a function, `@switch()`.
+
+    `_before` is an empty list, for `__enter__` to remember in what `__exit__` restores.
+    """
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        """Accept `@switch` without brackets too, as PyTorch does."""
+        made = super().__new__(cls)
+        made._before = []
+        return made if function is None else made(function)
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap a function so that it always runs inside the block."""
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **named: Any) -> Any:
+            with type(self)():
+                return function(*args, **named)
+
+        return wrapped
+
+
 def first_gradient(output: ArrayBox, gradient: Any = None) -> np.ndarray:
     """Return what a pass starts with: the caller's gradient, or a one for a single element.
 
@@ -115,6 +164,40 @@ def first_gradient(output: ArrayBox, gradient: Any = None) -> np.ndarray:
             f"{array.shape}; pass one of the same shape"
         )
     return array.astype(output.dtype, copy=False)
+
+
+def differentiable(inputs: Any) -> tuple[Any, ...]:
+    """Make a tuple of one tensor or several, all of which must require grad."""
+    inputs = (inputs,) if isinstance(inputs, ArrayBox) else tuple(inputs)
+    for place, x in enumerate(inputs):
+        if not x.requires_grad:
+            raise RuntimeError(f"input {place} does not require grad; make it requires_grad=True")
+    return inputs
+
+
+def reached(places: list[Any], found: Iterable[Any]) -> None:
+    """Refuse an input whose place in the graph is not among those found."""
+    for place, x in enumerate(places):
+        if x not in found:
+            raise RuntimeError(
+                f"the output does not depend on input {place}; pass allow_unused=True for None"
+            )
+
+
+def in_float64(inputs: Any) -> tuple[list[Any], list[int]]:
+    """List the arguments of a function, those to be checked as new leaves; and which these are.
+
+    Raises:
+        ValueError: If no input requires grad.
+    """
+    arguments = [inputs] if isinstance(inputs, ArrayBox) else list(inputs)
+    checked = [i for i, x in enumerate(arguments) if isinstance(x, ArrayBox) and x.requires_grad]
+    if not checked:
+        raise ValueError("no input requires grad; make one with requires_grad=True")
+    for i in checked:
+        x = arguments[i]
+        arguments[i] = x._wrap(x.data.astype(np.float64)).requires_grad_()
+    return arguments, checked
 
 
 class GradcheckError(RuntimeError):
