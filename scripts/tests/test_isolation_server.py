@@ -189,7 +189,8 @@ def test_nothing_outlives_a_grader_that_is_killed(without, tmp_path):
             from tinytorch.room import run
             source = "import os, time\\ndef attack(): os.fork(); time.sleep(600)"
             run("def attack(): return 1")
-            print(server._worker.process, server._forks._process.pid, flush=True)
+            print(server._worker.process, server._forks._process.pid, server._worker.folder,
+                  flush=True)
             run(source)
     """
     path = os.pathsep.join((str(Path(__file__).parent), *filter(None, sys.path)))
@@ -197,14 +198,17 @@ def test_nothing_outlives_a_grader_that_is_killed(without, tmp_path):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": path}
     ) as grader:
-        pids = [int(word) for word in grader.stdout.readline().split()]
+        *words, folder = grader.stdout.readline().decode().split()
+        pids = [int(word) for word in words]
         assert len(pids) == 2
         assert all(map(alive, pids))
+        assert os.path.isdir(folder)
         grader.kill()
     until = time.monotonic() + 8
     while any(map(alive, pids)) and time.monotonic() < until:
         time.sleep(0.02)
     assert not any(map(alive, pids))
+    assert not os.path.exists(folder)
 
 
 def test_close_leaves_no_process_and_no_folder(server):

@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -34,6 +35,7 @@ WARM = (
     "numpy.testing tito.isolation.worker"
 ).split()
 LEFTOVER_WAIT = 4.0  # seconds for killed processes to be gone
+KEEPERS_WAIT = 1.0  # seconds for keepers to end their workers when the grader is gone
 FAILED = 70  # exit code of a worker or a keeper that could not begin
 
 
@@ -55,6 +57,15 @@ def _send(pids: Iterable[int], number: int) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
+
+
+def _await_children(seconds: float) -> None:
+    """Wait so long for children that are about to end."""
+    until = time.monotonic() + seconds
+    with contextlib.suppress(ChildProcessError):
+        while time.monotonic() < until:
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
+                time.sleep(0.002)
 
 
 def end_descendants() -> None:
@@ -154,6 +165,10 @@ def _keep(files: list[int], job: dict[str, Any], host: limits.Host) -> None:
         memory=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         processor=usage.ru_utime + usage.ru_stime,
     )
+    with contextlib.suppress(OSError):  # the grader does so too, unless it was killed
+        if apart:
+            linux.unmount(job["folder"])
+        shutil.rmtree(job["folder"])
 
 
 def main() -> None:
@@ -172,6 +187,7 @@ def main() -> None:
         data, files, _, _ = socket.recv_fds(control, 65536, 3)
         if not data:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _await_children(KEEPERS_WAIT)
             end_descendants()
             os._exit(0)
         try:

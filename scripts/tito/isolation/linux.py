@@ -114,3 +114,8 @@ def mount(source: str, target: str, kind: str | None, flags: int, options: str =
     words = [word.encode() if word else None for word in (source, target, kind)]
     result = _need().mount(*words, ctypes.c_ulong(flags), options.encode() or None)
     checked(result, f"mount {kind or 'private'}")
+
+
+def unmount(target: str) -> None:
+    """Take a file system away, at once for those to come."""
+    checked(_need().umount2(target.encode(), 2), "umount")

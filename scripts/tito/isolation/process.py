@@ -83,6 +83,7 @@ def remove_folder(folder: str) -> None:
     """Remove what a worker wrote; if it wrote a great deal, go on without waiting for the end."""
     with contextlib.suppress(OSError):
         os.rmdir(folder)  # as a rule it is empty
+    if not os.path.exists(folder):
         return
     remover = threading.Thread(target=_remove_tree, args=(folder,), daemon=True)
     remover.start()
