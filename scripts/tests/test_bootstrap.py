@@ -387,6 +387,14 @@ def test_the_real_thing(clone):
     where = run("python", "-c", "import tito; print(tito.__file__)", script=script).stdout
     assert Path(where.strip()) == clone / "scripts" / "tito" / "__init__.py"
 
+    # What lies beside the modules never runs in the grader's own process.
+    for name in ("sitecustomize", "usercustomize", "numpy", "rich", "json", "pytest"):
+        for folder in (clone, clone / "scripts", clone / "modules"):
+            folder.mkdir(exist_ok=True)
+            (folder / f"{name}.py").write_text("import os\nos._exit(9)\n")
+    assert run("tito", "--version", script=script).returncode == 0
+    assert run("python", "-I", "-c", "import tito, numpy", script=script).returncode == 0
+
 
 @pytest.mark.slow
 def test_a_real_first_run_without_a_network(clone):

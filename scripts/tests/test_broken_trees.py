@@ -1,0 +1,110 @@
+"""A broken tree is graded all the same: a report appears, and names the file and the mend."""
+
+import pytest
+from test_export import BROKEN, TENSOR, replace_by
+
+from tito.cli import main
+from tito.report import load_report
+from tito.source import parse
+from tito.strip import strip
+
+
+@pytest.fixture
+def short_ladder(tree, ladder):
+    """A tree with the first three rungs only, quick to grade."""
+    for rung in ladder.checkpoints[3:]:
+        (tree / rung.file).unlink(missing_ok=True)
+        folder = tree / "modules" / rung.folder
+        if folder.exists():
+            folder.rename(tree.parent / rung.folder)
+    return tree
+
+
+def graded(tree, capsys):
+    """Grade a tree as a push would; returns the report and what was printed."""
+    assert main(["-C", str(tree), "grade"]) == 0
+    return load_report(tree / "report.json"), capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_module_costs_its_own_points_only(short_ladder, kind, capsys):
+    """The file is a problem of the report, its tests are in error, module 00 keeps its points."""
+    replace_by(short_ladder, kind)
+    report, printed = graded(short_ladder, capsys)
+    assert report.by_id["00"].status == "passed"
+    broken = report.by_id["01"]
+    assert (broken.status, broken.points) == ("error", 0)
+    assert report.next.checkpoint == "01"
+    (problem,) = report.problems
+    assert problem.file == TENSOR
+    assert BROKEN[kind] in f"{problem.message}; {problem.mend}"
+    assert problem.mend
+    for text in (printed, (short_ladder / "summary.md").read_text(encoding="utf-8")):
+        assert TENSOR.rpartition("/")[2] in text
+    for test in broken.tests:
+        assert test.failure.headline.startswith("the module cannot be imported: ")
+
+
+def test_a_circular_import_is_explained(short_ladder, capsys):
+    """Two modules that import each other fail with Python's own words, and only they fail."""
+    path = short_ladder / TENSOR
+    old = "import numpy as np\n"
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    circular = old + "from tinytorch.core.activations import relu\n"
+    path.write_text(text.replace(old, circular, 1), encoding="utf-8")
+    report, _ = graded(short_ladder, capsys)
+    assert report.by_id["00"].status == "passed"
+    assert report.by_id["01"].points == report.by_id["02"].points == 0
+    failure = report.by_id["01"].tests[0].failure
+    assert "circular import" in failure.got
+
+
+def test_a_stripped_module_is_not_started_and_blocks_the_next(short_ladder, capsys):
+    """Stubs of module 01: its tests are not started; module 02 says which step it waits for."""
+    path = short_ladder / TENSOR
+    text = strip("01", parse(path.read_text(encoding="utf-8"), TENSOR))
+    path.write_text(text, encoding="utf-8")
+    report, _ = graded(short_ladder, capsys)
+    assert report.by_id["01"].status == "not_started"
+    later = report.by_id["02"]
+    assert later.points == 0
+    assert later.blocked_by == ("01",)
+    assert "of module 01" in later.tests[0].failure.headline
+    assert "tito checkpoint run 01" in later.tests[0].failure.hint
+
+
+def test_windows_line_ends_and_a_byte_order_mark_score_in_full(short_ladder, capsys):
+    """How a file was saved is not graded."""
+    path = short_ladder / TENSOR
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    report, _ = graded(short_ladder, capsys)
+    failures = [t.name for t in report.by_id["01"].tests if t.failure and t.kind != "performance"]
+    assert not failures
+    assert not report.problems
+
+
+def test_an_unreadable_face_is_an_unusable_tree(short_ladder, capsys):
+    """A hand-written file of the package is the course's: without it there is no grading."""
+    (short_ladder / "tinytorch" / "nn" / "__init__.py").write_bytes(b"\xff")
+    assert main(["-C", str(short_ladder), "grade"]) == 2
+    error = capsys.readouterr().err
+    assert "tinytorch/nn/__init__.py:1: is not UTF-8 text (byte 0xff)" in error
+
+
+def test_a_broken_ladder_is_an_unusable_tree(short_ladder, capsys):
+    """The message names the key."""
+    path = short_ladder / "checkpoints" / "ladder.toml"
+    path.write_text(path.read_text().replace("points = 6", "points = 60"), encoding="utf-8")
+    assert main(["-C", str(short_ladder), "grade"]) == 2
+    assert "must sum to 100" in capsys.readouterr().err
+
+
+def test_a_broken_checkpoint_file_costs_only_itself(short_ladder, capsys):
+    """A checkpoint that cannot be collected is in error, with the reason; the others are graded."""
+    path = short_ladder / "checkpoints" / "checkpoint_01_foundation.py"
+    path.write_text("def broken(:\n", encoding="utf-8")
+    report, _ = graded(short_ladder, capsys)
+    assert report.by_id["00"].status == "passed"
+    assert report.by_id["01"].status == "error"
+    assert "could not be collected" in report.by_id["01"].message
