@@ -77,7 +77,7 @@ def places(x: Any, offset: int, shape: tuple[int, int]) -> slice:
 
 def check_probability(name: str, p: float) -> None:
     """Refuse what is no probability."""
-    if not 0 <= p <= 1:
+    if isinstance(p, bool) or not 0 <= p <= 1:
         raise ValueError(f"{name} is a probability, got {p}; use a number from 0 to 1")
 
 

@@ -172,6 +172,12 @@ CASES = [
         ["dropout_p", "1.5"],
     ),
     (
+        "is_causal in the place of dropout_p",
+        lambda: attended((3, 4), (3, 4), (3, 4), None, dropout_p=True),
+        ValueError,
+        ["dropout_p", "True"],
+    ),
+    (
         "negative dropout",
         lambda: attention("SelfAttention", 4, dropout=-0.1),
         ValueError,
