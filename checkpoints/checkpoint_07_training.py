@@ -582,9 +582,10 @@ def test_fit_moves_the_schedule(rng):
 
 
 @asks("functionality", step=7, of="Trainer.fit", hint="the best epoch is not always the last")
-def test_the_best_epoch_is_saved_and_training_stops(rng):
-    """A rate so high that every epoch is worse than the first: save_best, early_stopping."""
-    pairs, start = line_data(rng, sizes=(6, 6)), [[2.1, -1.1]]
+def test_the_best_epoch_is_saved_and_training_stops():
+    """A rate so high that every step makes the error -7 times as large: the first epoch is best."""
+    x = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]], dtype=np.float32)
+    pairs, start = [(x, x @ np.array([[2.0], [-1.0]], dtype=np.float32))] * 2, [[2.1, -1.1]]
     trainer = Trainer(line_model(start), MSELoss(), SGD(lr=4.0))
     saving = {"save_best": True, "checkpoint_path": "best_model.pkl"}
     history = trainer.fit(pairs, pairs, epochs=9, early_stopping=2, verbose=False, **saving)
