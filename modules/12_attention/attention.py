@@ -162,8 +162,8 @@ if __name__ == "__main__":
 # Rows are queries, columns keys. The second form is for writing: the keys of `past` tokens were
 # computed before (module 17 keeps them), and the two new queries stand at places 2 and 3.
 #
-# Another mask hides padding: with `real` (B, S), True for real tokens, `real[:, None, :]` serves all
-# queries. Combine boolean masks by `&`.
+# Another mask hides padding: with `real` (B, S), True for real tokens, `real[:, None, :]` serves
+# all queries. Combine boolean masks by `&`.
 
 
 # %%
