@@ -106,6 +106,9 @@ def layer_norm(
             f"cannot normalise shape {x.shape} along {shape}: its last axes differ; give "
             "normalized_shape the sizes of the last axes of the input"
         )
+    for name, part in (("weight", weight), ("bias", bias)):
+        if part is not None and part.shape != shape:
+            raise ValueError(f"{name} has shape {part.shape}; give it normalized_shape {shape}")
     scale, shift = 1.0 if weight is None else weight, 0.0 if bias is None else bias
     return apply(normalise, x, scale, shift, axes=tuple(range(-len(shape), 0)), eps=eps)
 
