@@ -3,9 +3,9 @@
     python scripts/bench/bench_gpt.py [--runs N] [--threads N] [--json FILE]
 
 4 layers, 4 heads, 128 wide, block 64, batch 12, 65 tokens, tied head, gelu in its "tanh" form,
-AdamW; needs the exported modules up to 13 (tito export --all). PyTorch's side is ordinary eager code
-with F.scaled_dot_product_attention. Both start from the same weights and must reach the same loss. The
-whole step has the limit of 2.0 times PyTorch's; its parts are printed without one.
+AdamW; needs the exported modules up to 13 (tito export --all). PyTorch's side is ordinary eager
+code with F.scaled_dot_product_attention. Both start from the same weights and must agree on the
+first loss. The whole step has the limit of 2.0 times PyTorch's; its parts are printed without one.
 """
 
 from collections.abc import Callable

@@ -51,9 +51,10 @@ def layer(features, heads, state, dtype):
         features, heads, 4 * features, 0.0, batch_first=True, norm_first=True,
         activation=lambda x: torch.nn.functional.gelu(x, approximate="tanh"),
     )  # fmt: skip
+    peer = peer.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
     renamed = {k.removeprefix("feed_forward."): torch.tensor(v) for k, v in state.items()}
     peer.load_state_dict(renamed)
-    return peer.to(torch.from_numpy(np.zeros(0, dtype)).dtype)
+    return peer
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
