@@ -685,7 +685,8 @@ if __name__ == "__main__":
 #
 # A maximum passes everything to the element that won. If several are equal, it has no derivative,
 # and a choice is made. We follow PyTorch: over one axis, its `max(dim)` picks an index, so the
-# **first** gets all; over all axes, or several, the equal ones **share**.
+# **first** gets all; over all axes, or several, the equal ones **share**. For [3, 1, 3],
+# `max(axis=0)` gives [1, 0, 0], and `max()` gives [0.5, 0, 0.5].
 
 
 # %%
@@ -734,26 +735,15 @@ register_table(reduction_rules, ops.var, keeps=("inputs",))
 register_vjp(ops.max, extreme_rule)
 register_vjp(ops.min, extreme_rule)
 
-# %%
-x = Tensor([3.0, 1.0, 3.0], requires_grad=True)
-print(*(grad(y, x)[0].numpy().round(2) for y in (x.mean(), x.max(axis=0), x.max())))
-# Expected output:
-# [0.33 0.33 0.33] [1. 0. 0.] [0.5 0.  0.5]
-
 
 # %%
 #| test
 def test_reductions_over_every_axis():
     x = Tensor(np.random.default_rng(0).permutation(24).reshape(2, 3, 4) / 8, requires_grad=True)
+    settings = [(None, False), (None, True), (1, False), (-1, True), ((0, 2), False)]
     for op in (ops.sum, ops.mean, ops.var, ops.max, ops.min):
-        for axis, keepdims in [
-            (None, False),
-            (None, True),
-            (1, False),
-            (-1, True),
-            ((0, 2), False),
-        ]:
-            assert gradcheck(op, [x, axis, keepdims]), (op.name, axis)
+        for axis_and_keepdims in settings:
+            assert gradcheck(op, [x, *axis_and_keepdims]), (op.name, axis_and_keepdims)
 
 
 if __name__ == "__main__":
@@ -865,7 +855,11 @@ if __name__ == "__main__":
 # Ten layers `relu(h @ w + b)`, width 128, batch 256: every intermediate result has 256 × 128 × 4
 # bytes, 0.13 MB. How much is still held when the forward pass is over? Without recording, the last
 # result. With it, what the rules look at: matmul keeps its input h, which is the output that relu
-# keeps: one array a layer. If every node kept its inputs and output, there would be three.
+# keeps: one array a layer. If every node kept its inputs and output, there would be three. This
+# memory grows with depth × batch, parameters do not: it decides how large a batch fits.
+#
+# And time? Two products for each one of the forward pass, and the engine's own few microseconds for
+# each of the thirty nodes, which large arrays hide and small ones do not.
 
 # %%
 import timeit
@@ -898,24 +892,16 @@ for op in registered:
 print("keeps everything", held())
 for op, keeps in registered.items():
     op.keeps = keeps
-# Expected output:
-# no_grad           1 arrays of 0.13 MB
-# as registered    10 arrays of 0.13 MB
-#   batch doubled  10 arrays of 0.26 MB
-# keeps everything 30 arrays of 0.13 MB
-
-# %% [markdown]
-# This memory grows with depth × batch, parameters do not: it decides how large a batch fits. And
-# time? Two products for each one of the forward pass, and the engine's own few microseconds for
-# each of the thirty nodes, which large arrays hide and small ones do not.
-
-# %%
 for batch in (1, 1024):
     h, given = ops.randn(batch, 128), np.ones((batch, 128))
     for run in ("forward(h)", "backward(forward(h), given)"):
         took = timeit.timeit(run, globals=globals(), number=20) / 20
         print(f"batch {batch}: {run} {took * 1e6:.0f} µs")
 # Expected output:
+# no_grad           1 arrays of 0.13 MB
+# as registered    10 arrays of 0.13 MB
+#   batch doubled  10 arrays of 0.26 MB
+# keeps everything 30 arrays of 0.13 MB
 # batch 1: forward(h) ... µs
 # batch 1: backward(forward(h), given) ... µs
 # batch 1024: forward(h) ... µs
