@@ -56,13 +56,12 @@ from tinytorch.tree import (
 # %% [markdown]
 # ## The menu: Parameter and Module (given)
 #
-# A `Parameter` is a tensor that training may change: nothing but a Tensor with `requires_grad` on
-# and a class of its own, by which a module recognises it.
-#
-# A `Module` needs one method from you, `forward`; calling the module calls it. Assign a Parameter
-# or another Module to `self.something` and it belongs to the tree: `vars(module)`, Python's own
-# dictionary of attributes, is the registry. The one-line methods ask the functions that you write
-# in steps 1 and 2; other given parts (`join`, `fit_features`, …) are in `tinytorch/tree.py`.
+# A `Parameter` is a Tensor with `requires_grad` on and a class of its own, by which a module
+# recognises what training may change. A `Module` needs one method from you, `forward`; calling the
+# module calls it. Assign a Parameter or another Module to `self.something` and it belongs to the
+# tree: `vars(module)`, Python's own dictionary of attributes, is the registry. The short methods
+# ask the functions that you write in steps 1 and 2; other given parts (`join`, `fit_features`, …)
+# are in `tinytorch/tree.py`.
 
 
 # %%
@@ -82,7 +81,8 @@ class Module(Branch):
     # fmt: off
     def named_children(self): return find_children(self)
     def children(self): return (child for _, child in find_children(self))
-    def named_modules(self, *how, **named): return walk_modules(self, *how, **named)
+    def named_modules(self, prefix="", remove_duplicate=True):
+        return walk_modules(self, prefix, remove_duplicate)
     def modules(self): return (module for _, module in walk_modules(self))
     def named_parameters(self, prefix=""): return walk_parameters(self, prefix)
     def parameters(self): return (parameter for _, parameter in walk_parameters(self))
@@ -360,6 +360,8 @@ def constant_(tensor: Tensor, value: float) -> Tensor:
     return tensor
 
 
+# %%
+#| export
 def fan(shape: tuple[int, ...], mode: str) -> int:
     """Count the products in one sum of a weight (out, in, *kernel): "fan_in" or "fan_out"."""
     if len(shape) < 2 or mode not in ("fan_in", "fan_out"):
@@ -450,15 +452,13 @@ if __name__ == "__main__":
 #
 #     x (2, 3)  @  Wᵀ (3, 4)  +  b (4,)  →  y (2, 4)
 #
-# Shapes in front of the last axis are batch axes and pass through: (N, T, in) gives (N, T, out).
-# When the last axis is not `in_features` but a run of trailing axes multiplies to it, those are
-# flattened: images (N, 1, 28, 28) into Linear(784, 10) give (N, 10). `fit_features(x, in_features)`
-# does that, never merges the batch axis, and refuses the rest.
+# Axes in front of the last are batch axes and pass through: (N, T, in) gives (N, T, out). When the
+# last axis is not `in_features` but a run of trailing axes multiplies to it, `fit_features(x,
+# in_features)` flattens those, never the batch axis: images (N, 1, 28, 28) into Linear(784, 10)
+# give (N, 10). Cost: N · in · out multiply-adds, and (in + 1) · out numbers kept.
 #
 # First values as in PyTorch: both W and b uniform in [−1/√in, 1/√in]. In terms of step 3 this is
 # Kaiming uniform with a = √5, since the gain is then √(2/6) and the bound √(1/3) · √(3/in) = 1/√in.
-#
-# Cost: N · in · out multiply-adds, and (in + 1) · out numbers kept.
 
 
 # %%
