@@ -16,10 +16,6 @@ from pathlib import Path
 
 from _ratio import compare, finish, start
 
-from tito.grading.run import run_ladder
-from tito.grading.snapshot import take
-from tito.ladder import load_ladder
-
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 1.5
 
@@ -59,6 +55,10 @@ def main() -> int:
             limit=LIMIT,
         )
         report = json.loads((tree / "report.json").read_text(encoding="utf-8"))
+        from tito.grading.run import run_ladder
+        from tito.grading.snapshot import take
+        from tito.ladder import load_ladder
+
         ladder = load_ladder(tree)
         outcome = run_ladder(tree, ladder, take(tree, ladder), list(ladder.checkpoints), seed=0)
     score = report["score"]

@@ -14,6 +14,7 @@ from typing import Any
 from tito.files import FileProblem, read_text
 from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
+from tito.isolation.limits import protect_grader
 from tito.ladder import Checkpoint, Ladder
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
@@ -240,6 +241,7 @@ def run_ladder(
         start: How workers start: None for the best at hand, "fork" or "spawn".
     """
     package = {name: asdict(part) for name, part in snapshot.package.items()}
+    protect_grader()  # this process holds the whole environment; the session gets a part of it
     outcome, places = LadderOutcome(), _Places(root, ladder)
     waiting = [rung for rung in rungs if (root / rung.file).is_file()]
     while waiting:
