@@ -227,7 +227,12 @@ def gelu(x, *, approximate="none"):
     if approximate == "none":
         return x * normal_cdf(x)
     if approximate == "tanh":
-        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+        gate = np.asarray(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))
+        np.tanh(gate, out=gate)  # in place: a new array costs more than the arithmetic
+        gate += 1
+        gate *= 0.5
+        gate *= x
+        return gate
     raise ValueError(f"approximate is {approximate!r}; use 'none' or 'tanh'")
     ### END SOLUTION
 

@@ -550,8 +550,21 @@ def gelu_rule(g: Array, out: Any, x: Array, approximate: str = "none") -> Array:
         density = np.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)
         return g * (activations.normal_cdf(x) + x * density)
     c, k = math.sqrt(2 / math.pi), 0.044715
-    t = np.tanh(c * (x + k * x * x * x))
-    return g * 0.5 * (1 + t + x * (1 - t * t) * c * (1 + 3 * k * x * x))
+    slope = np.asarray(k * x * x)
+    t = np.array(slope)
+    t += 1  # in place: a dozen new arrays would cost more than the arithmetic
+    t *= x
+    t *= c
+    np.tanh(t, out=t)
+    slope *= 3 * c
+    slope += c
+    slope *= x
+    slope *= 1 - t * t
+    slope += t
+    slope += 1
+    slope *= g
+    slope *= 0.5
+    return slope
     ### END SOLUTION
 
 
