@@ -7,6 +7,9 @@ The names are PyTorch's: a small script needs only its import lines changed. Eac
 import numpy as np
 
 from tinytorch._face import lazy as _lazy
+from tinytorch.serialization import load, save
+
+__all__ = ["load", "save"]
 
 float16, float32, float64 = np.float16, np.float32, np.float64
 uint8, int8, int32, int64, long = np.uint8, np.int8, np.int32, np.int64, np.int64
@@ -21,6 +24,7 @@ __getattr__, __dir__ = _lazy(
         "activations": "relu sigmoid softmax log_softmax",
         "autograd": "no_grad grad gradcheck",
     },
+    submodules="nn optim utils",
     tensor="tensor.Tensor",
     tanh="tensor.tanh",
     clamp="tensor.clip",

@@ -46,21 +46,25 @@ def look_up(face: str, name: str, module: str, attribute: str) -> Any:
 
 
 def lazy(
-    face: str, names: Mapping[str, str], **renamed: str
+    face: str, names: Mapping[str, str], *, submodules: str = "", **renamed: str
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Make the `__getattr__` and `__dir__` of a face.
 
     Args:
         face: The import path of the face, for messages.
         names: By module of `tinytorch.core`, its names, separated by spaces.
+        submodules: Names, separated by spaces, of modules below the face.
         renamed: By name in the face, `module.attribute` where that differs.
     """
+    below = submodules.split()
     table = {name: (module, name) for module, listed in names.items() for name in listed.split()}
     for name, place in renamed.items():
         module, _, attribute = place.partition(".")
         table[name] = (module, attribute)
 
     def __getattr__(name: str) -> Any:
+        if name in below:
+            return import_module(f"{face}.{name}")
         if name not in table:
             raise AttributeError(f"module {face!r} has no attribute {name!r}")
         return look_up(face, name, *table[name])

@@ -29,7 +29,6 @@ def tree(tmp_path: Path) -> Path:
     for name in ("modules", "checkpoints", "tinytorch"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, target / name, ignore=ignore)
-    for generated in (target / "tinytorch" / "core").glob("*.py"):
-        if generated.name != "__init__.py":
-            generated.unlink()
+    for rung in load_ladder(ROOT).checkpoints:
+        (target / "tinytorch" / "core" / f"{rung.module}.py").unlink(missing_ok=True)
     return target

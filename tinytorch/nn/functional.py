@@ -10,7 +10,7 @@ __getattr__, __dir__ = _lazy(
         "losses": "mse_loss l1_loss huber_loss nll_loss cross_entropy binary_cross_entropy "
         "binary_cross_entropy_with_logits",
         "spatial": "conv2d max_pool2d avg_pool2d adaptive_avg_pool2d",
-        "embeddings": "embedding",
+        "embeddings": "embedding one_hot",
         "attention": "scaled_dot_product_attention",
         "transformers": "layer_norm",
     },

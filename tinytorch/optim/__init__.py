@@ -2,4 +2,6 @@
 
 from tinytorch._face import lazy as _lazy
 
-__getattr__, __dir__ = _lazy("tinytorch.optim", {"optimizers": "Optimizer SGD Adam AdamW RMSprop"})
+__getattr__, __dir__ = _lazy(
+    "tinytorch.optim", {"optimizers": "Optimizer SGD Adam AdamW RMSprop"}, submodules="lr_scheduler"
+)

@@ -5,7 +5,8 @@ from tinytorch._face import lazy as _lazy
 __getattr__, __dir__ = _lazy(
     "tinytorch.utils.data",
     {
-        "dataloader": "Dataset TensorDataset Subset random_split DataLoader DigitsDataset "
+        "dataloader": "Dataset TensorDataset Subset random_split DataLoader default_collate "
+        "DigitsDataset "
         "MNISTDataset CIFAR10Dataset"
     },
 )
