@@ -970,10 +970,10 @@ for T in (32, 64, 128, 256):
     print(f"{min(times) / 4 / T * 1e6:5.0f} µs a token")
 del loss
 # Expected output:
-# T  32: ... kB a token, ...% of it T x T; ... µs a token
-# T  64: ... kB a token, ...% of it T x T; ... µs a token
-# T 128: ... kB a token, ...% of it T x T; ... µs a token
-# T 256: ... kB a token, ...% of it T x T; ... µs a token
+# T  32: ... kB a token, ...% T x T; ... µs a token
+# T  64: ... kB a token, ...% T x T; ... µs a token
+# T 128: ... kB a token, ...% T x T; ... µs a token
+# T 256: ... kB a token, ...% T x T; ... µs a token
 
 # %% [markdown]
 # And writing: each token reads the whole context again. A batch shares the cost of fetching the
