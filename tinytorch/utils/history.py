@@ -1,8 +1,8 @@
-"""Given parts of module 07's loop: the history of a run, its callbacks, its curves as text."""
+"""Given parts of module 07: the history of a run, its best epoch, its curves as text."""
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 
@@ -34,15 +34,6 @@ class History(dict[str, list[Any]]):
         if name.startswith("train_") and name[6:] in self:
             return self[name[6:]]
         raise KeyError(f"no {name!r} in the history; it has {', '.join(self) or 'nothing yet'}")
-
-
-def notify(callbacks: Iterable[Any], event: str, trainer: Any, *details: Any) -> None:
-    """Call each callback that listens to an event; a plain function listens to on_epoch_end."""
-    for callback in callbacks:
-        if hasattr(callback, event):
-            getattr(callback, event)(trainer, *details)
-        elif event == "on_epoch_end" and callable(callback):
-            callback(trainer, *details)
 
 
 def history_as_text(history: dict[str, list[Any]], sparkline: Callable[[list[Any]], str]) -> str:
