@@ -751,7 +751,7 @@ def descend(kind: type[Optimizer], **options: Any) -> tuple[int, float]:
     """Steps until the loss of the ravine is below 0.001, and copies of the parameters held."""
     point, curvature = Tensor([10.0, 1.0], requires_grad=True), Tensor([1.0, 50.0])
     optimizer, steps = kind([point], **options), 0
-    while (loss := (curvature * point * point).sum() / 2).item() >= 1e-3:
+    while (loss := (curvature * point * point).sum() / 2).item() >= 1e-3 and steps < 1000:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
