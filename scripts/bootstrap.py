@@ -15,8 +15,8 @@ scripts/requirements. It is made anew when it is missing, half-made, moved or of
 and brought up to date when a lock or pyproject.toml changed; otherwise nothing is done or said.
 Needs nothing but Python 3.11 or newer, and the network the first time. It asks no questions.
 
-TITO_BOOTSTRAP_PYTHON=/path/to/python uses that interpreter's environment as it is, with this
-tree ahead on its path: for tests and for images that bring their own packages.
+TITO_BOOTSTRAP_PYTHON=/path/to/python uses that interpreter's environment as it is, where the
+project must be installed: for tests, and for images that bring their own packages.
 """
 
 # Read by every Python back to 2.7, so that an old one can be told that it is too old: hence no
@@ -451,12 +451,10 @@ def run_with_given(python, command):
     if not command:
         return 0
     scripts = os.path.dirname(os.path.abspath(python))
-    paths = [ROOT, os.path.join(ROOT, "scripts"), os.environ.get("PYTHONPATH", "")]
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, paths)))
     name = command[0] + (".exe" if WINDOWS else "")
     if command[0] in ("tito", "pytest") and not os.path.exists(os.path.join(scripts, name)):
         command = [python, "-P", "-m"] + command
-    return run(command, scripts, environment)
+    return run(command, scripts, dict(os.environ))
 
 
 def run(command, scripts, environment):
