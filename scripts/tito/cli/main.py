@@ -17,6 +17,7 @@ COMMANDS = {
     "export": "copy your modules to tinytorch/core, line for line",
     "checkpoint": "run checkpoints in isolation, or see where you stand",
     "report": "turn report.json into badges, a timeline, a summary",
+    "milestone": "run a historical result on your framework, or see which are unlocked",
     "module": "the list of modules",
     "test": "run the unit tests that stand beside the steps of a module",
 }

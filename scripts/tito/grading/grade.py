@@ -14,6 +14,7 @@ from tito.grading.run import LadderOutcome, Progress, run_ladder
 from tito.grading.score import score_ladder
 from tito.grading.snapshot import take
 from tito.ladder import Checkpoint, Ladder
+from tito.milestones import recorded_runs
 from tito.report import (
     SCHEMA_VERSION,
     Course,
@@ -111,7 +112,7 @@ def grade(
     outcome = run_ladder(root, ladder, snapshot, rungs, seed=seed, progress=progress, start=start)
     asked_for = {rung.id for rung in rungs}
     left_out = [rung.id for rung in ladder.checkpoints if rung.id not in asked_for]
-    standing = score_ladder(ladder, outcome.runs, assumed=left_out)
+    standing = score_ladder(ladder, outcome.runs, recorded_runs(root, ladder), assumed=left_out)
     problems = tuple(
         Problem(p.file, p.line, p.message[:400], p.mend[:400]) for p in snapshot.problems
     )

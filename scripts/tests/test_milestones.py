@@ -1,0 +1,242 @@
+"""Milestones: discovery, the gate, strict records, quick runs, and going on after a stop."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tito.grading.score import Run, score_ladder
+from tito.ladder import LadderError
+from tito.milestones import (
+    RECORD_LIMIT,
+    find,
+    judge,
+    parse_record,
+    read_record,
+    recorded_runs,
+    script_of,
+)
+
+RECORD = {
+    "schema_version": 1,
+    "id": "03_1986_mlp",
+    "year": 1986,
+    "dataset": "digits",
+    "quick": True,
+    "passed": True,
+    "summary": "accuracy 0.9700, at least 0.96 wanted",
+    "figure": "accuracy",
+    "value": 0.97,
+    "target": 0.96,
+    "better": "higher",
+    "figures": [{"name": "test_loss", "value": 0.1}],
+    "seconds": 6.5,
+    "seed": 0,
+    "finished_at": "2026-11-20T12:00:00Z",
+    "code": "0" * 64,
+    "versions": {"python": "3.11.9", "numpy": "2.1.0", "platform": "Linux"},
+    "curves": [{"name": "test accuracy", "steps": [1, 2], "values": [0.5, 0.97]}],
+}
+
+
+def tito(tree, *words):
+    """Run tito on a tree, piped."""
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def mlp(ladder):
+    """The milestone of 1986."""
+    return find(ladder, "03")
+
+
+@pytest.fixture
+def course(tree, root):
+    """A tree with its milestones, and nothing that earlier runs left."""
+    leave_out = shutil.ignore_patterns("results", "__pycache__")
+    shutil.copytree(root / "milestones", tree / "milestones", ignore=leave_out)
+    return tree
+
+
+@pytest.mark.parametrize("name", ["03", "3", "1986", "03_1986_mlp", "Back-propagation", "mlp"])
+def test_a_milestone_has_many_names(ladder, name):
+    """Number, id, year and title all find it."""
+    assert find(ladder, name).id == "03_1986_mlp"
+
+
+def test_an_unknown_milestone_is_refused(ladder):
+    """The message lists those there are."""
+    with pytest.raises(LadderError, match="no milestone called '99'; use one of 01_1957"):
+        find(ladder, "99")
+
+
+def test_every_milestone_here_has_one_script_and_a_readme(root, ladder):
+    """The first five are there, each with its command in its docstring."""
+    for milestone in ladder.milestones[:5]:
+        script = script_of(root, milestone)
+        text = script.read_text(encoding="utf-8")
+        assert f"python {script.relative_to(root).as_posix()} --quick" in text
+        assert len(text.splitlines()) <= 200
+        assert (script.parent / "README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "expected"),
+    [
+        ("RESULT 03_1986_mlp accuracy 0.9721 target 0.96 PASS", 0, "passed"),
+        ("RESULT 03_1986_mlp accuracy 0.9 target 0.96 FAIL", 1, "missed"),
+        ("RESULT 03_1986_mlp accuracy nan target 0.96 FAIL", 1, "missed"),
+        ("STOPPED 03_1986_mlp 3 of 15", 3, "stopped"),
+        ("RESULT 03_1986_mlp accuracy 0.9721 target 0.96 PASS", 1, "broken"),
+        ("RESULT 04_1998_cnn accuracy 0.9921 target 0.96 PASS", 0, "broken"),
+        ("RESULT 03_1986_mlp accuracy 0.9721 target 0.96 PASS!", 0, "broken"),
+        ("ValueError: no", 1, "broken"),
+        ("", -9, "broken"),
+    ],
+)
+def test_the_closing_line_and_the_status_must_agree(mlp, line, status, expected):
+    """Neither alone is believed."""
+    assert judge(mlp, line, status).status == expected
+
+
+def test_a_record_is_read_and_becomes_a_flag(tmp_path, ladder, mlp):
+    """Its figures go into the report."""
+    place = tmp_path / "milestones" / mlp.id / "results" / "record.json"
+    place.parent.mkdir(parents=True)
+    assert read_record(tmp_path, mlp) is None
+    place.write_text(json.dumps(RECORD))
+    assert read_record(tmp_path, mlp).to_json()["value"] == 0.97
+    runs = recorded_runs(tmp_path, ladder)
+    standing = score_ladder(ladder, {"00": Run()}, runs)
+    shown = {m.id: m.result for m in standing.milestones}
+    assert (shown[mlp.id].passed, shown[mlp.id].quick) == (True, True)
+    assert shown["04_1998_cnn"] is None
+    place.write_text(" " * RECORD_LIMIT + json.dumps(RECORD))
+    assert recorded_runs(tmp_path, ladder) == {}
+    with pytest.raises(ValueError, match="more than"):
+        read_record(tmp_path, mlp)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "04_1998_cnn"},
+        {"year": 1987},
+        {"value": 0.5},
+        {"value": None},
+        {"value": float("nan")},
+        {"seconds": -1},
+        {"passed": 1},
+        {"points": 100},
+        {"curves": [{"name": "x", "steps": [0] * 401, "values": []}]},
+        {"code": "short"},
+    ],
+)
+def test_a_record_that_is_not_as_it_should_be_is_refused(mlp, change):
+    """Among them one that says passed and whose figure does not."""
+    with pytest.raises(ValueError, match=r"."):
+        parse_record(json.dumps({**RECORD, **change}), mlp)
+
+
+def test_links_and_broken_texts_count_as_no_record(tmp_path, ladder, mlp):
+    """What a student pushed is data: no link is followed, no text ends the grading."""
+    place = tmp_path / "milestones" / mlp.id / "results" / "record.json"
+    place.parent.mkdir(parents=True)
+    for text in ("", "[" * 100_000, "\x00", "null"):
+        place.write_text(text)
+        assert recorded_runs(tmp_path, ladder) == {}
+    place.unlink()
+    (tmp_path / "real.json").write_text(json.dumps(RECORD))
+    place.symlink_to(tmp_path / "real.json")
+    assert recorded_runs(tmp_path, ladder) == {}
+
+
+def test_the_gate_names_what_is_missing(course):
+    """Without a report nothing is unlocked; --force runs it, and the record is listed."""
+    locked = tito(course, "milestone", "run", "01", "--quick")
+    assert locked.returncode == 2
+    assert "make one with: tito grade" in locked.stderr
+    done = tito(course, "milestone", "run", "01", "--quick", "--force")
+    assert done.returncode == 0, done.stdout + done.stderr
+    last = done.stdout.rstrip().splitlines()[-1]
+    assert re.fullmatch(r"RESULT 01_1957_perceptron accuracy 1\.0000 target 1 PASS", last)
+    rows = json.loads(tito(course, "milestone", "list", "--json").stdout)
+    assert rows[0]["record"]["passed"] is True
+    assert rows[0]["missing"] is None
+    assert rows[1]["record"] is None
+    assert "01_1957_perceptron" in tito(course, "milestone", "list").stdout
+
+
+def test_a_locked_milestone_names_its_rungs(course, ladder):
+    """The report decides, and the first missing rung is the next step."""
+    tito(course, "checkpoint", "run", "00", "--report", "report.json")
+    done = tito(course, "milestone", "run", "02")
+    assert done.returncode == 1
+    assert "02_1969_xor still requires: 01 foundation, 02 intelligence" in done.stdout
+    assert "next: tito checkpoint run 01" in done.stdout
+
+
+def script_run(course, name, *words, **options):
+    """Run a milestone's script on the exported tree."""
+    script = next((course / "milestones").glob(f"{name}_*/*.py"))
+    return subprocess.run(
+        [sys.executable, "-P", str(script), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": str(course)},
+        **options,
+    )
+
+
+def closing(done):
+    """The last line of a run."""
+    return done.stdout.rstrip().splitlines()[-1]
+
+
+def test_a_stopped_and_a_killed_run_go_on_to_the_same_result(course, tmp_path):
+    """The figures after two interruptions are those of a run without any."""
+    assert tito(course, "export").returncode == 0
+    whole = script_run(course, "03", "--quick", "--out", str(tmp_path / "whole"))
+    assert whole.returncode == 0, whole.stdout + whole.stderr
+    out = tmp_path / "parts"
+    words = ["--quick", "--out", str(out)]
+    first = script_run(course, "03", *words, "--minutes", "0.0001")
+    assert (first.returncode, closing(first)) == (3, "STOPPED 03_1986_mlp 1 of 40")
+    assert not (out / "record.json").exists()
+    script = course / "milestones" / "03_1986_mlp" / "mlp.py"
+    environment = {**os.environ, "PYTHONPATH": str(course)}
+    state, before = out / "quick-digits.ckpt", (out / "quick-digits.ckpt").read_bytes()
+    killed = subprocess.Popen(
+        [sys.executable, "-P", str(script), *words], env=environment, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while killed.poll() is None and state.read_bytes() == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGTERM)
+    killed.wait()
+    last = script_run(course, "03", *words)
+    assert "going on from step" in last.stdout
+    assert closing(last) == closing(whole)
+    curves = [
+        json.loads((p / "record.json").read_text())["curves"] for p in (tmp_path / "whole", out)
+    ]
+    assert curves[0] == curves[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["02", "04", "05"])
+def test_quick_runs_reach_their_targets(course, name):
+    """The figures of the ladder on the shipped data."""
+    assert tito(course, "export").returncode == 0
+    done = script_run(course, name, "--quick")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert closing(done).endswith(" PASS")

@@ -1,0 +1,269 @@
+"""Milestones: discover, gate, run, record.
+
+The scripts under milestones/ write a record each; this reads them back as data that the student's
+code made, strictly and up to a size: a record shows a flag, it is worth no points.
+"""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tito.files import FileProblem, read_bytes
+from tito.ladder import Ladder, LadderError, Milestone
+from tito.record import Choice, Items, Match, Number, Record, RecordError, Text, Whole, record
+from tito.report import MilestoneRun, Moment, Report
+
+RECORD = "results/record.json"
+RECORD_LIMIT = 1 << 18  # bytes; a record holds a few curves of at most 400 points
+STOPPED = 3  # exit status of a script that ended before its time was over
+
+Word = Annotated[str, Text(120)]
+Figure = Annotated[float, Number(1e9)]
+RESULT = re.compile(
+    r"RESULT (?P<id>[0-9]{2}_[a-z0-9_]{1,60}) (?P<figure>[a-z_]{1,40}) "
+    r"(?P<value>-?[0-9.]{1,20}|-?inf|nan) target (?P<target>[0-9.e+-]{1,20}) "
+    r"(?P<verdict>PASS|FAIL)"
+)
+
+
+@record
+class Named(Record):
+    """A figure beside the judged one; null where it was not finite."""
+
+    name: Word
+    value: Figure | None
+
+
+@record
+class Versions(Record):
+    """What the run ran on."""
+
+    python: Word
+    numpy: Word
+    platform: Word
+
+
+@record
+class Curve(Record):
+    """A figure as it changed over the run."""
+
+    name: Word
+    steps: Annotated[tuple[Figure, ...], Items(400)]
+    values: Annotated[tuple[Figure, ...], Items(400)]
+
+
+@record
+class MilestoneRecord(Record):
+    """What a run of a milestone leaves behind, as `tinytorch.utils.milestone` writes it.
+
+    `code` is a SHA-256 over the student's modules that were used; `seconds` counts all processes
+    of a resumed run.
+    """
+
+    schema_version: Annotated[int, Whole(1, 1)]
+    id: Word
+    year: Annotated[int, Whole(1900, 2100)]
+    dataset: Word
+    quick: bool
+    passed: bool
+    summary: Annotated[str, Text(400)]
+    figure: Word
+    value: Figure | None
+    target: Figure
+    better: Annotated[str, Choice(("higher", "lower"))]
+    figures: Annotated[tuple[Named, ...], Items(30)]
+    seconds: Annotated[float, Number(1e6)]
+    seed: Annotated[int, Whole(0, 2**31 - 1)]
+    finished_at: Moment
+    code: Annotated[str, Match("[0-9a-f]{64}", "a SHA-256")]
+    versions: Versions
+    curves: Annotated[tuple[Curve, ...], Items(10)]
+
+    def check(self, path: str) -> None:
+        higher = self.better == "higher"
+        short = self.value is None or (
+            self.value < self.target if higher else self.value > self.target
+        )
+        if self.passed and short:
+            fact = f"{self.value} does not reach the target {self.target}"
+            raise RecordError(f"{path}.passed", fact, "run the milestone again")
+
+    @property
+    def run(self) -> MilestoneRun:
+        """What the report keeps of it."""
+        return MilestoneRun(self.passed, self.quick, self.summary, self.seconds)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A milestone of the ladder as this tree has it; `missing` are the rungs still to pass.
+
+    `script` is None when the tree has no folder for it; `missing` is None without a report.
+    """
+
+    milestone: Milestone
+    script: Path | None
+    missing: tuple[str, ...] | None
+    record: MilestoneRecord | None
+    problem: str = ""
+
+    @property
+    def unlocked(self) -> bool:
+        """Whether the last report says that all it requires has passed."""
+        return self.missing == ()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run came out: passed, missed, stopped (to be gone on with) or broken."""
+
+    status: Literal["passed", "missed", "stopped", "broken"]
+    line: str
+    exit_status: int
+
+
+def find(ladder: Ladder, name: str) -> Milestone:
+    """Find a milestone by number, id, year or name.
+
+    Raises:
+        LadderError: If nothing matches.
+    """
+    key = name.strip().lower()
+    for m in ladder.milestones:
+        number, year, word = m.id.split("_", 2)
+        if key in (m.id, number, str(int(number)), year, word, m.title.lower()):
+            return m
+    known = ", ".join(m.id for m in ladder.milestones)
+    raise LadderError(f"no milestone called {name!r}; use one of {known}")
+
+
+def script_of(root: Path, milestone: Milestone) -> Path | None:
+    """The only script in the milestone's folder."""
+    scripts = sorted((root / "milestones" / milestone.id).glob("*.py"))
+    return scripts[0] if len(scripts) == 1 else None
+
+
+def parse_record(text: str, milestone: Milestone) -> MilestoneRecord:
+    """Make a record from JSON text, strictly.
+
+    Raises:
+        ValueError: If it is not as `MilestoneRecord` says, or of another milestone.
+    """
+    try:
+        found = MilestoneRecord.from_json(json.loads(text))
+    except RecursionError:
+        raise ValueError("nested too deeply; run the milestone again") from None
+    if (found.id, found.year) != (milestone.id, milestone.year):
+        raise ValueError(f"is a record of {found.id}, {found.year}; run the milestone again")
+    return found
+
+
+def read_record(root: Path, milestone: Milestone) -> MilestoneRecord | None:
+    """The last record of a milestone in the tree, or None where there is none.
+
+    Raises:
+        ValueError: If there is one that cannot be used.
+    """
+    place = f"milestones/{milestone.id}/{RECORD}"
+    if not os.path.lexists(root / place):
+        return None
+    try:
+        return parse_record(read_bytes(root, place, RECORD_LIMIT).decode("utf-8"), milestone)
+    except FileProblem as problem:
+        raise ValueError(f"{place} {problem.message}; run the milestone again") from None
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+
+
+def recorded_runs(root: Path, ladder: Ladder) -> dict[str, MilestoneRun]:
+    """By id, the recorded runs that can be used; an unusable record counts as none."""
+    runs = {}
+    for milestone in ladder.milestones:
+        with contextlib.suppress(ValueError):
+            found = read_record(root, milestone)
+            if found is not None:
+                runs[milestone.id] = found.run
+    return runs
+
+
+def missing_rungs(milestone: Milestone, report: Report | None) -> tuple[str, ...] | None:
+    """The rungs that a milestone requires and the report does not show as passed."""
+    if report is None:
+        return None
+    passed = {c.id for c in report.checkpoints if c.status == "passed"}
+    return tuple(need for need in milestone.requires if need not in passed)
+
+
+def discover(root: Path, ladder: Ladder, report: Report | None) -> list[Found]:
+    """All milestones of the ladder, as the tree and its last report show them."""
+    found = []
+    for milestone in ladder.milestones:
+        kept, problem = None, ""
+        try:
+            kept = read_record(root, milestone)
+        except ValueError as error:
+            problem = str(error)
+        missing = missing_rungs(milestone, report)
+        found.append(Found(milestone, script_of(root, milestone), missing, kept, problem))
+    return found
+
+
+def run_script(
+    root: Path, milestone: Milestone, arguments: Sequence[str], show: Callable[[str], Any]
+) -> Ended:
+    """Run a milestone's script on the tree's own package, showing what it prints.
+
+    Its closing line and its exit status must agree; a run that says neither is broken.
+    """
+    script = script_of(root, milestone)
+    if script is None:
+        raise LadderError(f"this tree has no milestones/{milestone.id} with one script in it")
+    others = os.environ.get("PYTHONPATH")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(root), *([others] if others else [])]),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONIOENCODING": "utf-8",
+    }
+    command = [sys.executable, "-P", str(script), *arguments]
+    last: deque[str] = deque(maxlen=1)
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        try:
+            for line in process.stdout or ():
+                show(line.rstrip("\n"))
+                if line.strip():
+                    last.append(line.rstrip("\n"))
+        except BaseException:
+            process.terminate()
+            raise
+    return judge(milestone, last[0] if last else "", process.returncode)
+
+
+def judge(milestone: Milestone, line: str, exit_status: int) -> Ended:
+    """Say how a run came out, by its last line and its exit status."""
+    found = RESULT.fullmatch(line)
+    if found and found["id"] == milestone.id:
+        verdict = {("PASS", 0): "passed", ("FAIL", 1): "missed"}.get(
+            (found["verdict"], exit_status)
+        )
+        if verdict:
+            return Ended(verdict, line, exit_status)
+    if exit_status == STOPPED and line.startswith(f"STOPPED {milestone.id} "):
+        return Ended("stopped", line, exit_status)
+    return Ended("broken", line, exit_status)
