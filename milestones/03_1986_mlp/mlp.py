@@ -1,7 +1,7 @@
 """1986: learning by back-propagating errors. A multi-layer perceptron reads handwritten digits.
 
     python milestones/03_1986_mlp/mlp.py --quick     1,797 shipped digits of 8 x 8, some seconds
-    python milestones/03_1986_mlp/mlp.py             MNIST, 70,000 of 28 x 28, a few minutes
+    python milestones/03_1986_mlp/mlp.py             MNIST, 70,000 of 28 x 28, minutes
 
 Expected: at least 96% of unseen digits right on the shipped ones, at least 98% on MNIST.
 

@@ -1,8 +1,8 @@
 """1998: an eye that slides. LeNet reads digits, a modern small network tells photographs apart.
 
     python milestones/04_1998_cnn/cnn.py --quick                 shipped digits, under a minute
-    python milestones/04_1998_cnn/cnn.py                         MNIST with LeNet, half an hour
-    python milestones/04_1998_cnn/cnn.py --dataset cifar10       photographs, hours; see --minutes
+    python milestones/04_1998_cnn/cnn.py                         MNIST with LeNet
+    python milestones/04_1998_cnn/cnn.py --dataset cifar10       photographs; see --minutes
 
 Expected, on unseen images: at least 98% of the shipped digits, 99% of MNIST, 75% of CIFAR-10.
 
@@ -52,7 +52,7 @@ class Settings:
 
 
 SETTINGS = {
-    # 45 steps an epoch of an 8 x 8 image: epochs are cheap and few images need many of them.
+    # 45 steps an epoch, on 8 x 8 pixels: epochs are cheap, and 98% needs no more of them.
     "digits": Settings(32, 15, 5e-3, 1e-2, 0.98),
     # LeNet was trained for 20 passes; with Adam and the cycle, twelve do.
     "mnist": Settings(64, 12, 3e-3, 1e-2, 0.99),
