@@ -1,7 +1,7 @@
 """2017: attention is all you need. A character GPT reads Shakespeare and writes on.
 
     python milestones/05_2017_transformer/transformer.py --quick     under a minute
-    python milestones/05_2017_transformer/transformer.py             2,000 steps: README.md has the time
+    python milestones/05_2017_transformer/transformer.py             2,000 steps, see README.md
 
 Expected: a loss on unseen text of at most 2.40 nats a character when quick, 1.88 in full (log 65 =
 4.17 is knowing nothing), and a printed sample; in full one with words, lines and speakers.

@@ -80,18 +80,24 @@ def run_list(options: argparse.Namespace) -> int:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("milestone", "title", "state", "still to pass", "last run"):
-        table.add_column(name, no_wrap=name != "last run")
+    for name in ("milestone", "title", "state", "still to pass"):
+        table.add_column(name)
+    runs = []
     for found in milestones:
         missing = "no report yet" if found.missing is None else " ".join(found.missing) or "–"
-        last = quote(found.problem) if found.problem else "–"
+        if found.problem:
+            runs.append(f"{found.milestone.id}  {quote(found.problem)}")
         if found.record:
             verdict = "reached" if found.record.passed else "missed"
             kind = "quick" if found.record.quick else "full"
-            last = f"{verdict} ({kind}): {quote(found.record.summary)}"
-        row = (found.milestone.id, found.milestone.title, _state(found), missing, last)
-        table.add_row(*row)
+            summary = quote(found.record.summary)
+            runs.append(f"{found.milestone.id}  {verdict}, {kind} run: {summary}")
+        table.add_row(found.milestone.id, found.milestone.title, _state(found), missing)
     console().print(table)
+    if runs:
+        say("\n[bold]last runs[/]")
+    for line in runs:
+        say(line)
     if report is None:
         say("\nno report yet: tito grade shows which milestones are unlocked")
     return 0
