@@ -67,7 +67,8 @@ def main() -> int:
     print(f"{tests} tests, {score['points']} of {score['max']} points")
     print(f"trusted session: {(outcome.session_bytes or 0) / 2**20:.0f} MiB at most")
     print(f"largest worker: {max(workers) / 2**20:.0f} MiB at most")
-    return finish([row], options, tests=tests, session_bytes=outcome.session_bytes)
+    sides = ("isolated", "in-process")
+    return finish([row], options, sides=sides, tests=tests, session_bytes=outcome.session_bytes)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def main() -> int:
             )
             for words in COMMANDS
         ]
-    return finish(rows, options)
+    return finish(rows, options, sides=("tito", "yardstick"))
 
 
 if __name__ == "__main__":
