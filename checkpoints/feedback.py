@@ -178,7 +178,7 @@ def expect_equal(
     """Require a plain value (number, text, list, tuple, dict) to be exactly the expected one."""
     plain = bool | int | float | complex | str | bytes | list | tuple | dict | np.generic | np.dtype
     same = got is None if expected is None else isinstance(got, plain) and got == expected
-    if (same is not True and not isinstance(same, np.bool_)) or not bool(same):
+    if not isinstance(same, bool | np.bool_) or not same:
         headline = f"{call}: expected {show(expected)}, got {show(got)}"
         if len(headline) > 79:
             headline = f"{call}: not the expected value"
