@@ -33,6 +33,7 @@ def small_tree(tree, ladder):
 
 COMMANDS = ["", "grade", "export", "checkpoint", "checkpoint run", "checkpoint status"]
 COMMANDS += ["report", "report render", "report show", "module", "module list", "test"]
+COMMANDS += ["milestone", "milestone list", "milestone run"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
