@@ -54,6 +54,7 @@ from tinytorch.utils.language import (
     checked_sequence,
     feature_shape,
     one_sequence,
+    reader_of,
 )
 
 Array = np.ndarray
@@ -519,9 +520,9 @@ class GPT(Module):
 
     def generate(self, ids: Any, max_new_tokens: int, temperature: float = 1.0,
                  top_k: int | None = None, top_p: float | None = None,
-                 seed: int | None = None) -> Tensor:  # fmt: skip
+                 seed: int | None = None, use_cache: bool = False) -> Tensor:  # fmt: skip
         """Write on after `ids`: the function `generate` of step 8."""
-        return generate(self, ids, max_new_tokens, temperature, top_k, top_p, seed)
+        return generate(self, ids, max_new_tokens, temperature, top_k, top_p, seed, use_cache)
 
 
 TinyGPT = GPT
@@ -743,14 +744,15 @@ if __name__ == "__main__":
 #
 # Each row of a batch draws for itself. Every new token reads the whole context again, although only
 # one token is new: for n tokens that is O(n · T) tokens read. Module 17 remembers the keys and
-# values instead. The loop knows the model only by `next_logits`, so it need not change for that.
+# values instead: the loop knows the model only as something with `next_logits`, and `reader_of`
+# (given) returns the model itself, or, with `use_cache=True`, what module 17 puts in its place.
 
 
 # %%
 #| export
 def generate(model: GPT, ids: Any, max_new_tokens: int, temperature: float = 1.0,
              top_k: int | None = None, top_p: float | None = None,
-             seed: int | None = None) -> Tensor:  # fmt: skip
+             seed: int | None = None, use_cache: bool = False) -> Tensor:  # fmt: skip
     """Append tokens chosen by the model.
 
     Args:
@@ -758,6 +760,7 @@ def generate(model: GPT, ids: Any, max_new_tokens: int, temperature: float = 1.0
         max_new_tokens: How many to append.
         temperature, top_k, top_p: As for `next_probabilities`.
         seed: Makes the result repeatable, whatever was drawn before.
+        use_cache: Read only what is new, by module 17.
 
     Returns:
         int64, (B, T + max_new_tokens), or (T + max_new_tokens,).
@@ -765,7 +768,9 @@ def generate(model: GPT, ids: Any, max_new_tokens: int, temperature: float = 1.0
     check_choice(temperature, top_k, top_p)
     ids = beginning(ids, model.config.vocab_size, max_new_tokens)
     if ids.ndim == 1:
-        return generate(model, ids[None], max_new_tokens, temperature, top_k, top_p, seed)[0]
+        knobs = temperature, top_k, top_p, seed, use_cache
+        return generate(model, ids[None], max_new_tokens, *knobs)[0]
+    reader = reader_of(model, use_cache)
     ### BEGIN SOLUTION
     rng = default_generator if seed is None else np.random.default_rng(seed)
     modes = [(part, part.training) for part in model.modules()]
@@ -773,7 +778,7 @@ def generate(model: GPT, ids: Any, max_new_tokens: int, temperature: float = 1.0
     try:
         with no_grad():
             for _ in range(max_new_tokens):
-                p = next_probabilities(model.next_logits(ids), temperature, top_k, top_p)
+                p = next_probabilities(reader.next_logits(ids), temperature, top_k, top_p)
                 drawn = [rng.choice(len(row), p=row) for row in p]
                 ids = np.concatenate([ids, np.array(drawn)[:, None]], axis=1)
     finally:

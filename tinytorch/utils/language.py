@@ -1,4 +1,4 @@
-"""Refusals of module 13: each names the value that is wrong and what to give instead."""
+"""Refusals of module 13, each of which names what to give instead; and the way to module 17."""
 
 import math
 from collections.abc import Iterable
@@ -94,3 +94,16 @@ def beginning(ids: Any, vocab_size: int, max_new_tokens: int) -> np.ndarray:
             "least one token"
         )
     return ids
+
+
+def reader_of(model: Any, use_cache: bool) -> Any:
+    """Return what guesses the next token: the model, or a reader with a memory, by module 17."""
+    if not use_cache:
+        return model
+    try:
+        from tinytorch.core.memoization import CachedReader
+    except ModuleNotFoundError as error:
+        if error.name != "tinytorch.core.memoization":
+            raise
+        raise NotImplementedError("module 17: CachedReader; build memoization first") from None
+    return CachedReader(model)
