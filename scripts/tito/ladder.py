@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LADDER_FILE = Path("checkpoints") / "ladder.toml"
+LONGEST = 50  # minutes of one scheduled run; its job ends at 60
 
 
 class LadderError(ValueError):
@@ -70,12 +71,17 @@ class Tier:
 
 @dataclass(frozen=True)
 class Milestone:
-    """A historical result to reproduce, and the modules that unlock it."""
+    """A historical result to reproduce, and the modules that unlock it.
+
+    `must` says in words what a run has to reach; `minutes` is how long one scheduled run may take.
+    """
 
     id: str
     year: int
     title: str
     requires: tuple[str, ...]
+    must: str = ""
+    minutes: int = 30
 
 
 @dataclass(frozen=True)
@@ -174,6 +180,9 @@ def _check(ladder: Ladder, where: str) -> None:
         for need in m.requires:
             if need not in ids:
                 raise LadderError(f"{where}: milestone {m.id} requires {need!r}, no such rung")
+        if type(m.minutes) is not int or not 1 <= m.minutes <= LONGEST:
+            fact = f"minutes must be a whole number from 1 to {LONGEST}, not {m.minutes!r}"
+            raise LadderError(f"{where}: milestone {m.id}: {fact}")
     if ladder.points != 100:
         raise LadderError(f"{where}: the points must sum to 100, not {ladder.points}")
 
