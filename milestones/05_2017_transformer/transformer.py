@@ -141,7 +141,7 @@ def main() -> None:
     model.eval()
     prompt = [tokenizer.encode(PROMPT)]
     written = model.generate(prompt, SAMPLE, temperature=TEMPERATURE, seed=run.seed)
-    print("\n" + tokenizer.decode(written.tolist()[0]).strip())
+    run.sample(tokenizer.decode(written.tolist()[0]).strip())
     run.finish(
         "loss",
         unseen_loss(model, unseen),

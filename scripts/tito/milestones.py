@@ -1,21 +1,25 @@
-"""Milestones: discover, gate, run, record.
+"""Milestones: discover, gate, plan, run, record.
 
 The scripts under milestones/ write a record each; this reads them back as data that the student's
 code made, strictly and up to a size: a record shows a flag, it is worth no points.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from tito.export import export_one
 from tito.files import FileProblem, read_bytes
 from tito.ladder import Ladder, LadderError, Milestone
 from tito.record import Choice, Items, Match, Number, Record, RecordError, Text, Whole, record
@@ -24,6 +28,10 @@ from tito.report import MilestoneRun, Moment, Report
 RECORD = "results/record.json"
 RECORD_LIMIT = 1 << 18  # bytes; a record holds a few curves of at most 400 points
 STOPPED = 3  # exit status of a script that ended before its time was over
+CODE = "TINYTORCH_MILESTONE_CODE"  # tells a script the digest to record
+GRACE = 2.0  # minutes that a script may be late in stopping itself
+# What a run of Actions tells its steps: files to steer it with, and nothing that a script needs.
+WITHHELD = ("ACTIONS_", "GITHUB_", "GH_", "INPUT_", "RUNNER_")
 
 Word = Annotated[str, Text(120)]
 Figure = Annotated[float, Number(1e9)]
@@ -64,8 +72,8 @@ class Curve(Record):
 class MilestoneRecord(Record):
     """What a run of a milestone leaves behind, as `tinytorch.utils.milestone` writes it.
 
-    `code` is a SHA-256 over the student's modules that were used; `seconds` counts all processes
-    of a resumed run.
+    `code` is what `code_digest` says, or in a run without tito a SHA-256 over the modules that were
+    used; `seconds` counts all processes of a resumed run.
     """
 
     schema_version: Annotated[int, Whole(1, 1)]
@@ -122,6 +130,16 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Planned:
+    """Whether a milestone is to be run now, and why or why not; `code` is its digest."""
+
+    milestone: Milestone
+    code: str
+    wanted: bool
+    why: str
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a run came out: passed, missed, stopped (to be gone on with) or broken."""
 
@@ -175,8 +193,17 @@ def read_record(root: Path, milestone: Milestone) -> MilestoneRecord | None:
     place = f"milestones/{milestone.id}/{RECORD}"
     if not os.path.lexists(root / place):
         return None
+    return read_record_at(root, place, milestone)
+
+
+def read_record_at(folder: Path, place: str, milestone: Milestone) -> MilestoneRecord:
+    """The record of a milestone in a file below `folder`.
+
+    Raises:
+        ValueError: If it cannot be used.
+    """
     try:
-        return parse_record(read_bytes(root, place, RECORD_LIMIT).decode("utf-8"), milestone)
+        return parse_record(read_bytes(folder, place, RECORD_LIMIT).decode("utf-8"), milestone)
     except FileProblem as problem:
         raise ValueError(f"{place} {problem.message}; run the milestone again") from None
     except ValueError as error:
@@ -216,25 +243,91 @@ def discover(root: Path, ladder: Ladder, report: Report | None) -> list[Found]:
     return found
 
 
+def code_digest(root: Path, ladder: Ladder, milestone: Milestone) -> str:
+    """SHA-256 over all that a milestone's result depends on: its script, the modules it requires.
+
+    Only exported lines count, so that prose, tests and blank lines can change without a new run.
+    """
+    script = script_of(root, milestone)
+    texts = [script.read_bytes() if script else b""]
+    for need in milestone.requires:
+        exported = export_one(root, ladder.by_id[need])
+        lines = (exported.text or str(exported.problem)).splitlines()
+        texts.append("\n".join(line for line in lines if line.strip()).encode())
+    digests = b"".join(hashlib.sha256(text).digest() for text in texts)
+    return hashlib.sha256(digests).hexdigest()
+
+
+def make_plan(
+    root: Path,
+    ladder: Ladder,
+    report: Report | None,
+    records: Mapping[str, MilestoneRecord],
+    *,
+    quick: bool = False,
+    fresh: bool = False,
+) -> list[Planned]:
+    """Say of every milestone whether to run it: unlocked, and not recorded with this very code.
+
+    Args:
+        records: By id, the last recorded results.
+        quick: The quick run is asked for; a recorded full run serves for it too.
+        fresh: Run also what has not changed.
+    """
+    plans = []
+    for found in discover(root, ladder, report):
+        milestone = found.milestone
+        code = code_digest(root, ladder, milestone)
+        old = records.get(milestone.id) or found.record
+        if found.script is None:
+            why, wanted = "not in this tree", False
+        elif found.missing is None:
+            why, wanted = "no report yet shows that it is unlocked", False
+        elif found.missing:
+            why, wanted = f"locked, still requires {' '.join(found.missing)}", False
+        elif old is None:
+            why, wanted = "not recorded yet", True
+        elif old.code != code:
+            why, wanted = "the code has changed since the last result", True
+        elif old.quick and not quick:
+            why, wanted = "only its quick run is recorded", True
+        else:
+            why, wanted = f"nothing has changed since the result of {old.finished_at[:10]}", fresh
+        plans.append(Planned(milestone, code, wanted, why))
+    return plans
+
+
 def run_script(
-    root: Path, milestone: Milestone, arguments: Sequence[str], show: Callable[[str], Any]
+    root: Path,
+    milestone: Milestone,
+    arguments: Sequence[str],
+    show: Callable[[str], Any],
+    *,
+    code: str | None = None,
+    minutes: float | None = None,
 ) -> Ended:
     """Run a milestone's script on the tree's own package, showing what it prints.
 
     Its closing line and its exit status must agree; a run that says neither is broken.
+
+    Args:
+        code: The digest for its record.
+        minutes: When to stop it if it has not stopped itself; its saved state stays.
     """
     script = script_of(root, milestone)
     if script is None:
         raise LadderError(f"this tree has no milestones/{milestone.id} with one script in it")
     others = os.environ.get("PYTHONPATH")
     environment = {
-        **os.environ,
+        **{n: v for n, v in os.environ.items() if not n.startswith(WITHHELD)},
+        **({CODE: code} if code else {}),
         "PYTHONPATH": os.pathsep.join([str(root), *([others] if others else [])]),
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
     }
     command = [sys.executable, "-P", str(script), *arguments]
     last: deque[str] = deque(maxlen=1)
+    late = threading.Event()
     with subprocess.Popen(
         command,
         cwd=root,
@@ -243,16 +336,38 @@ def run_script(
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        start_new_session=True,  # an interruption is ours to pass on, to all it has started
     ) as process:
+
+        def stop() -> None:
+            late.set()
+            end_group(process)
+
+        guard = threading.Timer(60 * minutes if minutes else threading.TIMEOUT_MAX, stop)
+        guard.daemon = True
+        guard.start()
         try:
             for line in process.stdout or ():
                 show(line.rstrip("\n"))
                 if line.strip():
                     last.append(line.rstrip("\n"))
         except BaseException:
-            process.terminate()
+            end_group(process)
             raise
+        finally:
+            guard.cancel()
+    if late.is_set():
+        return Ended("stopped", f"STOPPED {milestone.id} after {minutes:g} minutes", STOPPED)
     return judge(milestone, last[0] if last else "", process.returncode)
+
+
+def end_group(process: subprocess.Popen[str]) -> None:
+    """End a process and those it has started; they may write nothing of ours."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
 
 
 def judge(milestone: Milestone, line: str, exit_status: int) -> Ended:

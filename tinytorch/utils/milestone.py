@@ -25,6 +25,7 @@ SCHEMA_VERSION = 1
 POINTS_LIMIT = 400  # of a recorded curve
 ROWS, COLUMNS = 9, 60  # of a curve drawn in characters
 MISSED, STOPPED = 1, 3  # exit statuses beside 0
+CODE = "TINYTORCH_MILESTONE_CODE"  # the digest of the code, where tito runs the script
 
 
 class Run:
@@ -111,6 +112,12 @@ class Run:
         print(f"going on from step {content['epoch']}, {self.before:.0f} s into the run")
         return content["epoch"]
 
+    def sample(self, text: str) -> None:
+        """Show something that the model made, and keep it beside the record."""
+        print("\n" + text)
+        self.out.mkdir(parents=True, exist_ok=True)
+        _replace(self.out / f"{self.name}-sample.txt", text + "\n")
+
     def save(self, step: int, model: Any, optimizer: Any, scheduler: Any = None) -> None:
         """Keep all that the run needs to go on after `step`, in one file, replaced in one move."""
         from tinytorch.core.training import save_checkpoint
@@ -175,7 +182,7 @@ class Run:
             "seconds": round(self.seconds, 3),
             "seed": self.seed,
             "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "code": code_digest(),
+            "code": os.environ.get(CODE) or code_digest(),
             "versions": {
                 "python": platform.python_version(),
                 "numpy": np.__version__,
