@@ -13,6 +13,7 @@ from tito.render.words import (
     GREY,
     LOOKS,
     level_words,
+    milestone_look,
     stage_percent,
     status_words,
 )
@@ -89,7 +90,7 @@ def slug(text: str) -> str:
 
 
 def badges_of(report: Report) -> dict[str, Badge]:
-    """The badges of a report by file name: level, score, checkpoint and one a stage."""
+    """The badges of a report by file name: level, score, checkpoint, one a stage and milestone."""
     score = report.score
     everything = bool(report.checkpoints) and all(c.status == "passed" for c in report.checkpoints)
     badges = {
@@ -115,4 +116,7 @@ def badges_of(report: Report) -> dict[str, Badge]:
         if name in badges:
             name = f"stage-{number}"
         badges[name] = Badge(stage.short, words, _progress(stage.complete, stage.points > 0))
+    for number, milestone in enumerate(report.milestones, 1):
+        label = f"{milestone.year} {milestone.title}"
+        badges[f"milestone_{number:02}"] = Badge(label, *milestone_look(milestone))
     return badges

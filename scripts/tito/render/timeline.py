@@ -16,6 +16,7 @@ from tito.render.words import (
     GREY,
     LOOKS,
     level_phrase,
+    milestone_look,
     next_words,
     points_words,
     stage_percent,
@@ -145,12 +146,10 @@ def _rung(x: float, y: float, rung: CheckpointResult, pitch: float, *, current: 
 
 def _flag(x: float, y: float, milestone: MilestoneResult, pitch: float) -> str:
     """A milestone: a flag with its year on the line, its title and state below."""
-    reached = milestone.result is not None and milestone.result.passed
-    word = "reached" if reached else "unlocked" if milestone.unlocked else "locked"
-    colour = GREEN if reached else BLUE if milestone.unlocked else GREY
+    word, colour = milestone_look(milestone)
     flag = f"M{x:.1f} {y - 33:.1f}h38l-5 8.5l5 8.5h-38z"
-    cloth = f' fill="{colour}"' if milestone.unlocked else paint(PAPER, GREY, 1.2)
-    year_colour = WHITE if milestone.unlocked else GREY
+    cloth = f' fill="{colour}"' if colour != GREY else paint(PAPER, GREY, 1.2)
+    year_colour = WHITE if colour != GREY else GREY
     room = pitch + 20
     first, second = milestone.title, word
     if text_width(first, 10) > pitch + 8 and " " in first:
@@ -239,9 +238,7 @@ def _description(report: Report) -> str:
     """The whole picture in words, for a reader who cannot see it."""
     stages = "; ".join(f"{s.short} {stage_percent(s)} percent" for s in report.stages)
     rungs = "; ".join(f"{c.id} {c.module} {status_words(c)}" for c in report.checkpoints)
-    flags = "; ".join(
-        f"{m.year} {m.title} {'unlocked' if m.unlocked else 'locked'}" for m in report.milestones
-    )
+    flags = "; ".join(f"{m.year} {m.title} {milestone_look(m)[0]}" for m in report.milestones)
     step = report.next
     following = f"Next: {step.checkpoint} {step.name}, {step.why}" if step else next_words(report)
     return f"Stages: {stages}. Checkpoints: {rungs}. Milestones: {flags}. {following}"

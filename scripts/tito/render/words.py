@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tito.report import CheckpointResult, Report, StageResult
+from tito.report import CheckpointResult, MilestoneResult, Report, StageResult
 
 GREEN, RED, BLUE, AMBER, GREY = "#1a7f37", "#cf222e", "#0969da", "#9a6700", "#57606a"
 BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", GREY: "#9198a1"}
@@ -68,6 +68,14 @@ def status_words(checkpoint: CheckpointResult) -> str:
     if checkpoint.status == "partial":
         return count_words(checkpoint)
     return LOOKS[checkpoint.status].word
+
+
+def milestone_look(milestone: MilestoneResult) -> tuple[str, str]:
+    """The state of a milestone in words, and its colour; a quick run is always called one."""
+    if milestone.result is not None:
+        word, colour = ("reached", GREEN) if milestone.result.passed else ("missed", AMBER)
+        return (f"quick, {word}" if milestone.result.quick else word), colour
+    return ("unlocked", BLUE) if milestone.unlocked else ("locked", GREY)
 
 
 def next_words(report: Report) -> str:
