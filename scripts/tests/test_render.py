@@ -257,7 +257,7 @@ def test_any_report_renders_to_well_formed_files(report):
     assert files == render_all(parse_report(json.dumps(report.to_json())))
     for name, text in files.items():
         text.encode()
-        assert re.fullmatch(r"(badges/)?[a-z0-9-]+\.(svg|json|md)", name)
+        assert re.fullmatch(r"(badges/)?[a-z0-9_-]+\.(svg|json|md)", name)
         if name.endswith(".svg"):
             root = ET.fromstring(text)
             assert float(root.get("width")) <= WIDTH
@@ -306,7 +306,9 @@ def test_code_and_fences_hold_their_text(text):
 @pytest.mark.parametrize("name", SAMPLES)
 def test_summary_holds_no_markup_but_its_own(name):
     text = summary(sample(name))
-    own = re.compile(r"^<details>\n<summary>Reflections: [^<>]*</summary>$|^</details>$", re.M)
+    own = re.compile(
+        r"^<details>\n<summary>Reflections: [^<>]*</summary>$|^</details>$", re.MULTILINE
+    )
     found = set(kinds(own.sub("", text)))
     assert not found & {"link_open", "image", "html_inline", "html_block", "em_open", "s_open"}
     headings = [line for line in text.splitlines() if line.startswith("# ")]
