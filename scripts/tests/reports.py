@@ -18,6 +18,7 @@ from tito.report import (
     MilestoneRun,
     Outcome,
     Problem,
+    ReflectionText,
     Report,
 )
 
@@ -107,6 +108,7 @@ def reports(draw: st.DrawFn) -> Report:
     milestones = st.none() | st.builds(
         MilestoneRun, st.booleans(), st.booleans(), ANY_TEXT, st.floats(0, 99)
     )
+    written = st.builds(ReflectionText, st.just("00"), ANY_TEXT, st.integers(0, 999), ANY_TEXT)
     problems = st.lists(st.builds(Problem, ANY_TEXT, LINES, ANY_TEXT, ANY_TEXT), max_size=2)
     paths = st.lists(ANY_TEXT, max_size=2).map(tuple)
     layers = st.lists(st.builds(Layer, ANY_TEXT, st.booleans(), ANY_TEXT), max_size=2).map(tuple)
@@ -134,4 +136,5 @@ def reports(draw: st.DrawFn) -> Report:
         next=standing.next,
         problems=tuple(draw(problems)),
         integrity=Integrity(draw(st.none() | ANY_TEXT), draw(paths), draw(paths), ()),
+        reflections=tuple(draw(st.lists(written, max_size=2))),
     )

@@ -3,22 +3,26 @@
 Line N of the copy is line N of the module, so a traceback points at what the student wrote.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tito.files import FileProblem, read_text, write_atomic
+from tito.files import FileProblem, read_text, text_digest, write_atomic
 from tito.ladder import Checkpoint, Ladder
 from tito.source import ModuleSource, parse
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What became of one module: its text, or the problem that keeps the last good copy."""
+    """What became of one module: its text, or the problem that keeps the last good copy.
+
+    `digest` is that of the source it was made from, if that could be read.
+    """
 
     rung: Checkpoint
     text: str | None
     problem: FileProblem | None = None
     changed: bool = False
+    digest: str | None = None
 
     @property
     def module(self) -> str:
@@ -45,8 +49,11 @@ def exported_text(module: ModuleSource, *roles: str) -> str:
 
 def export_one(root: Path, rung: Checkpoint) -> Exported:
     """Export one module in memory; a problem is returned, not raised."""
+    digest = None
     try:
-        module = parse(read_text(root, rung.source), rung.source)
+        source = read_text(root, rung.source)
+        digest = text_digest(source)
+        module = parse(source, rung.source)
         if module.target != f"core.{rung.module}":
             line = next(c.start for c in module.cells if c.role == "default_exp") + 1
             raise FileProblem(
@@ -55,9 +62,9 @@ def export_one(root: Path, rung: Checkpoint) -> Exported:
                 f"write `#| default_exp core.{rung.module}`",
                 line,
             )
-        return Exported(rung, exported_text(module))
+        return Exported(rung, exported_text(module), digest=digest)
     except FileProblem as problem:
-        return Exported(rung, None, problem)
+        return Exported(rung, None, problem, digest=digest)
 
 
 def export_tree(root: Path, ladder: Ladder, wanted: list[Checkpoint]) -> list[Exported]:
@@ -70,7 +77,7 @@ def export_tree(root: Path, ladder: Ladder, wanted: list[Checkpoint]) -> list[Ex
         result = export_one(root, rung)
         if result.text is not None:
             changed = write_atomic(root / result.target, result.text)
-            result = Exported(rung, result.text, changed=changed)
+            result = replace(result, changed=changed)
         results.append(result)
     return results
 

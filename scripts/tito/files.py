@@ -1,5 +1,6 @@
 """Read what a student pushed as plain data, and write results so that a kill loses nothing."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -77,6 +78,11 @@ def read_text(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> str:
             line,
         ) from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def text_digest(text: str) -> str:
+    """The SHA-256 of a text as `read_text` gives it: the same whatever its line ends were."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def write_atomic(path: Path, data: bytes | str) -> bool:

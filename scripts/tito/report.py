@@ -39,6 +39,7 @@ Moment = Annotated[
         "a moment in UTC such as 2026-11-20T12:00:00Z",
     ),
 ]
+Digest = Annotated[str, Match("[0-9a-f]{64}", "a SHA-256")]
 Commit = Annotated[str, Match("[0-9a-f]{40}(?:[0-9a-f]{24})?", "a full commit hash")]
 Repository = Annotated[str, Match("[A-Za-z0-9_.-]{1,100}/[A-Za-z0-9_.-]{1,100}", "OWNER/NAME")]
 
@@ -171,7 +172,11 @@ class Outcome(Record):
 @record
 class CheckpointResult(Record):
     """One rung. `blocked_by` names the prerequisites to mend first; `message` says what concerns
-    the whole checkpoint; `source` is the student's file; `tier` is null for the setup."""
+    the whole checkpoint; `source` is the student's file; `tier` is null for the setup.
+
+    `source_digest` is that of the module as graded, `needs_digest` one over all the modules it
+    builds on: with them a reader can tell whether the result is older than the tree.
+    """
 
     id: Id
     module: Name
@@ -189,6 +194,8 @@ class CheckpointResult(Record):
     peak_memory_bytes: Bytes | None
     message: Output | None
     tests: Annotated[tuple[Outcome, ...], Items(200)]
+    source_digest: Digest | None = None
+    needs_digest: Digest | None = None
 
     @property
     def passed(self) -> int:
@@ -281,6 +288,16 @@ class Problem(Record):
 
 
 @record
+class ReflectionText(Record):
+    """What a student wrote on a module's question; read by people, never scored."""
+
+    id: Id
+    module: Name
+    words: Count
+    text: Output
+
+
+@record
 class Integrity(Record):
     """The course's own files against the release's manifest (its version, or null if absent)."""
 
@@ -318,6 +335,7 @@ class Report(Record):
     next: NextStep | None
     problems: Annotated[tuple[Problem, ...], Items(100)]
     integrity: Integrity
+    reflections: Annotated[tuple[ReflectionText, ...], Items(100)] = ()
 
     @property
     def by_id(self) -> dict[str, CheckpointResult]:
@@ -349,13 +367,16 @@ class Report(Record):
 
     def with_less_detail(self) -> Iterable[Self]:
         """Yield this report, then ever smaller ones: without what the student's code printed,
-        without tracebacks, and at last with one failure a checkpoint."""
+        without tracebacks, with one failure a checkpoint, and at last with the reflections'
+        words counted only."""
         yield self
         less = _map_failures(self, lambda failure, first: replace(failure, output=""))
         yield less
         less = _map_failures(less, lambda failure, first: replace(failure, traceback=()))
         yield less
-        yield _map_failures(less, lambda failure, first: failure if first else None)
+        less = _map_failures(less, lambda failure, first: failure if first else None)
+        yield less
+        yield replace(less, reflections=tuple(replace(r, text="") for r in less.reflections))
 
 
 def _map_failures(report: Report, change: Any) -> Report:

@@ -22,6 +22,7 @@ from tito.report import (
     MilestoneRun,
     Outcome,
     Problem,
+    ReflectionText,
     Report,
 )
 
@@ -140,7 +141,12 @@ def partway() -> Report:
     first, *others = outcomes(LADDER.by_id["05"], "fpppfpppfpnp")
     tests = (replace(first, failure=trace), *others)
     runs |= {"05": Run(tests), "06": "pfpffnnn", "07": "nnnnnnnn", "08": "ppppp", "10": "ffnnn"}
-    return report(runs | {"09": "nnnnnn"})
+    text = (
+        "On my laptop the product of two 1000 × 1000 matrices takes 19 ms.\n\n"
+        "- Doubling n costs 7.6 times as much, not 8: the small one is bound by start-up."
+    )
+    written = ReflectionText("00", "setup", 27, text)
+    return replace(report(runs | {"09": "nnnnnn"}), reflections=(written,))
 
 
 def passed() -> Report:
@@ -178,6 +184,7 @@ def hostile() -> Report:
         integrity=changed,
         isolation=Isolation("spawn", layers),
         stages=(replace(first, short=HOSTILE, capability=HOSTILE), *others),
+        reflections=(ReflectionText("00", HOSTILE, 9, f"{HOSTILE}\n\n</details>{HOSTILE}"),),
     )
 
 

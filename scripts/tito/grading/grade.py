@@ -6,6 +6,7 @@ import re
 import secrets
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from tito.grading.score import score_ladder
 from tito.grading.snapshot import take
 from tito.ladder import Checkpoint, Ladder
 from tito.milestones import recorded_runs
+from tito.progress import needs_digest
+from tito.reflection import reflections
 from tito.report import (
     SCHEMA_VERSION,
     Course,
@@ -113,6 +116,17 @@ def grade(
     asked_for = {rung.id for rung in rungs}
     left_out = [rung.id for rung in ladder.checkpoints if rung.id not in asked_for]
     standing = score_ladder(ladder, outcome.runs, recorded_runs(root, ladder), assumed=left_out)
+    digests = snapshot.digests
+    checkpoints = tuple(
+        replace(
+            result,
+            source_digest=digests.get(result.id),
+            needs_digest=needs_digest(ladder, result.id, digests),
+        )
+        if result.id in outcome.runs
+        else result
+        for result in standing.checkpoints
+    )
     problems = tuple(
         Problem(p.file, p.line, p.message[:400], p.mend[:400]) for p in snapshot.problems
     )
@@ -127,6 +141,8 @@ def grade(
         isolation=_isolation(outcome.isolation),
         problems=problems,
         integrity=Integrity(manifest=None, modified=(), missing=(), unexpected=()),
+        reflections=reflections(root, ladder),
         **revision(root),
-        **{name: getattr(standing, name) for name in standing.__slots__},
+        **{name: getattr(standing, name) for name in standing.__slots__}
+        | {"checkpoints": checkpoints},
     )

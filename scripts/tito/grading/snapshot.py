@@ -23,11 +23,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The faces of tinytorch and the exported modules; `problems` are those of the export."""
+    """The faces of tinytorch and the exported modules; `problems` are those of the export.
+
+    `digests` has, by rung, that of each source that could be read.
+    """
 
     package: dict[str, Part]
     problems: tuple[FileProblem, ...]
     missing: tuple[str, ...]
+    digests: dict[str, str]
 
 
 def _faces(root: Path, ladder: Ladder) -> dict[str, Part]:
@@ -55,14 +59,16 @@ def take(root: Path, ladder: Ladder) -> Snapshot:
         FileProblem: If a hand-written file of the package itself cannot be read.
     """
     package = _faces(root, ladder)
-    problems, missing = [], []
+    problems, missing, digests = [], [], {}
     for rung in ladder.checkpoints:
         if not (root / rung.file).is_file() and not (root / "modules" / rung.folder).exists():
             continue
         result = export_one(root, rung)
         package[result.module] = _source_of(result)
+        if result.digest is not None:
+            digests[rung.id] = result.digest
         if result.problem is not None:
             problems.append(result.problem)
             if not (root / rung.source).exists():
                 missing.append(rung.id)
-    return Snapshot(package, tuple(problems), tuple(missing))
+    return Snapshot(package, tuple(problems), tuple(missing), digests)

@@ -1,5 +1,6 @@
 """summary.md: what an instructor reads on the Actions page of a push."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ from tito.render.choose import begun, failing
 from tito.render.escape import code, fence, markdown
 from tito.render.failure import describe
 from tito.render.words import LOOKS, level_phrase, next_words, points_words, stage_percent
-from tito.report import CheckpointResult, Report, StageResult
+from tito.report import CheckpointResult, ReflectionText, Report, StageResult
 
 LIMIT = 900_000  # bytes; Actions refuses a summary above 1 MiB
 PATHS_SHOWN = 20
@@ -92,6 +93,23 @@ def _problems(report: Report) -> Iterator[str]:
         )
 
 
+def _reflection(reflection: ReflectionText) -> str:
+    """One student's answer, each paragraph of it plain text in a quotation."""
+    title = f"#### {reflection.id} {markdown(reflection.module)}: {reflection.words} words"
+    paragraphs = [part for part in re.split(r"\n\s*\n", reflection.text) if part.strip()]
+    quoted = "\n>\n".join(f"> {markdown(part)}" for part in paragraphs)
+    return f"{title}\n\n{quoted or 'The text is in the repository.'}"
+
+
+def _reflections(report: Report) -> Iterator[str]:
+    """What the student wrote on the modules' questions, folded away; it is never scored."""
+    if report.reflections:
+        count = len(report.reflections)
+        texts = "\n\n".join(_reflection(reflection) for reflection in report.reflections)
+        heading = f"Reflections: {count} written (to be read, not scored)"
+        yield f"<details>\n<summary>{heading}</summary>\n\n{texts}\n\n</details>"
+
+
 def _paths(paths: tuple[str, ...]) -> str:
     names = ", ".join(code(path) for path in paths[:PATHS_SHOWN])
     more = len(paths) - PATHS_SHOWN
@@ -136,7 +154,7 @@ def summary(report: Report) -> str:
         _stage(stage, [c for c in report.checkpoints if c.stage == stage.name])
         for stage in report.stages
     ]
-    closing = [*_trust(report), "---", _facts(report)]
+    closing = [*_reflections(report), *_trust(report), "---", _facts(report)]
     waiting = [_failures(checkpoint) for checkpoint in begun(report)]
     if waiting:
         parts.append("## What fails first")
