@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 MARK = "Published-by: tito report publish"
 ATTEMPTS = 5
 LARGEST = 1 << 20  # bytes in one file; a badge has about a thousand
+MOST = 200  # files that are read back from the branch
 GIT_SECONDS = 60
 AUTHOR = "github-actions[bot]"
 ADDRESS = "41898282+github-actions[bot]@users.noreply.github.com"
@@ -76,8 +77,11 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+Files = Mapping[str, bytes]  # content by path, at most one folder deep
+
+
 def publish(
-    files: Mapping[str, bytes],
+    files: Files | Callable[[Files], Files],
     *,
     remote: str,
     branch: str,
@@ -88,7 +92,8 @@ def publish(
     """Make `files` the whole content of `branch` on `remote`, as one commit without a parent.
 
     Args:
-        files: Content by path, at most one folder deep.
+        files: What to publish; or a function that is given what the branch holds at the moment
+            and returns it, called again when another publication came between.
         remote: Address or path of the repository.
         branch: Branch to replace. An existing one must hold nothing but an earlier publication.
         subject: First line of the commit's message.
@@ -105,10 +110,12 @@ def publish(
         raise PublishError(f"refusing to replace the branch {branch!r}; publish to `badges`")
     with tempfile.TemporaryDirectory(prefix="tito-publish-") as folder:
         git = _Git(Path(folder), remote, environment)
-        tree = git.write_tree(files)
         for attempt in range(ATTEMPTS):
             try:
-                return git.replace(branch, tree, subject)
+                old = git.look(branch)
+                there = git.read_tree(old) if old and callable(files) else {}
+                tree = git.write_tree(files(there) if callable(files) else files)
+                return git.replace(branch, old, tree, subject)
             except _Retry as problem:
                 last = problem
                 wait(0.5 * 2**attempt)
@@ -183,18 +190,36 @@ class _Git:
                 folders[""].append(f"040000 tree {tree}\t{folder}\0")
         return self.run("mktree", "-z", data="".join(folders[""]).encode())
 
-    def replace(self, branch: str, tree: str, subject: str) -> str:
-        """Push one commit of the tree over what the branch holds at this moment."""
+    def look(self, branch: str) -> str:
+        """Fetch what the branch holds and return its commit; "" where there is no such branch."""
         reference = f"refs/heads/{branch}"
         listed = self.run("ls-remote", "--", self.remote, reference).split()
-        old = listed[0] if listed else ""
-        if old:
-            self.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", self.remote, reference)
-            if MARK not in self.run("cat-file", "commit", "FETCH_HEAD"):
-                raise PublishError(
-                    f"the branch {branch!r} holds work that `tito report publish` did not put "
-                    f"there; rename that branch, then run this again"
-                )
+        if not listed:
+            return ""
+        self.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", self.remote, reference)
+        commit = self.run("rev-parse", "FETCH_HEAD")
+        if MARK not in self.run("cat-file", "commit", commit):
+            raise PublishError(
+                f"the branch {branch!r} holds work that `tito report publish` did not put "
+                f"there; rename that branch, then run this again"
+            )
+        return commit
+
+    def read_tree(self, commit: str) -> dict[str, bytes]:
+        """The regular files of a commit: small ones, and no more than a publication has."""
+        files: dict[str, bytes] = {}
+        for row in self.run("ls-tree", "-r", "-l", "-z", commit).split("\0"):
+            facts, _, path = row.partition("\t")
+            mode, _, blob, size = (*facts.split(), "", "", "", "")[:4]
+            if mode == "100644" and size.isdecimal() and int(size) <= LARGEST:
+                if len(files) == MOST:
+                    break
+                files[path] = self.run("cat-file", "blob", blob).encode()
+        return files
+
+    def replace(self, branch: str, old: str, tree: str, subject: str) -> str:
+        """Push one commit of the tree over the old one, if the branch still holds that."""
+        reference = f"refs/heads/{branch}"
         commit = self.run("commit-tree", tree, data=f"{subject}\n\n{MARK}\n".encode())
         lease = f"--force-with-lease={reference}:{old}"
         self.run("push", "--quiet", lease, "--", self.remote, f"{commit}:{reference}")

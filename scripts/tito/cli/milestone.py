@@ -1,14 +1,37 @@
 """tito milestone: the historical results, what unlocks them, and their runs."""
 
 import argparse
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tito.cli.actions import add_action
-from tito.cli.console import console, quote, say, say_json
-from tito.export import export_tree
-from tito.ladder import load_ladder
-from tito.milestones import Found, discover, find, missing_rungs, run_script
+from tito.cli.console import complain, console, quote, say, say_json
+from tito.export import export_tree, present
+from tito.files import FileProblem, read_bytes
+from tito.ladder import Ladder, Milestone, load_ladder
+from tito.milestones import (
+    GRACE,
+    RECORD_LIMIT,
+    Ended,
+    Found,
+    MilestoneRecord,
+    code_digest,
+    discover,
+    find,
+    make_plan,
+    missing_rungs,
+    read_record_at,
+    run_script,
+)
+from tito.render.escape import command_message, plain
 from tito.report import Report, load_report
+
+RECORD_NAME, LOG = "record.json", "log.txt"
+LOG_LIMIT = 1 << 20  # characters
+MARGIN = 5  # minutes between the end that is asked of a run and the one that a job enforces
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +43,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "all milestones, what is missing to unlock each, and its last run",
         teaches="A milestone is unlocked when the last report shows all that it requires passed.",
     )
+    listing.set_defaults(run=run_list)
+    plan = add_action(
+        actions,
+        "plan",
+        "which milestones a scheduled run takes now: unlocked, and changed since the last result",
+        teaches="In an Actions step it also writes the outputs `any` and `matrix`, and a summary.",
+    )
+    plan.add_argument("--only", default="", metavar="NN", help="this milestone alone")
+    plan.add_argument("--published", type=Path, metavar="FOLDER", help="a checkout of `badges`")
+    plan.add_argument("--quick", action="store_true", help="plan quick runs")
+    plan.add_argument("--fresh", action="store_true", help="also what has not changed")
+    plan.set_defaults(run=run_plan)
     run = add_action(
         actions,
         "run",
@@ -31,11 +66,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
     run.add_argument("extra", nargs="*", metavar="-- ARGUMENTS", help="for the script")
     run.add_argument("--quick", action="store_true", help="under a minute, on shipped data")
+    run.add_argument("--fresh", action="store_true", help="do not go on from a saved state")
     run.add_argument("--force", action="store_true", help="run it although it is locked")
+    run.add_argument("--minutes", type=float, metavar="M", help="stop in time, the state saved")
+    run.add_argument("--out", type=Path, metavar="FOLDER", help="where results and a log go")
+    run.add_argument("--no-gate", action="store_true", help="exit 0 unless the run is broken")
     run.set_defaults(run=run_milestone)
-    listing.add_argument("--json", action="store_true", help="the list as JSON")
-    listing.set_defaults(run=run_list)
-    for action in (listing, run):
+    show = add_action(actions, "show", "the verdict of a run, as Markdown")
+    show.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
+    show.add_argument("--out", type=Path, metavar="FOLDER", help="where the run left its results")
+    show.add_argument("--status", default="", help="how the run said it ended")
+    show.set_defaults(run=run_show)
+    publish = add_action(
+        actions,
+        "publish",
+        "bring records of runs to the branch `badges`: a flag and a badge each",
+        teaches="FOLDER holds a folder milestone-ID with a record.json for each run. One counts\n"
+        "if it is valid and of the code in this tree. GITHUB_TOKEN authenticates if it is set.",
+    )
+    publish.add_argument("--runs", type=Path, required=True, metavar="FOLDER")
+    publish.add_argument("--branch", default="badges", help="default: badges")
+    publish.add_argument("--remote", help="default: the run's repository in Actions, else origin")
+    publish.set_defaults(run=run_publish)
+    for action in (listing, plan):
+        action.add_argument("--json", action="store_true", help="as JSON")
+    for action in (listing, plan, run):
         action.add_argument(
             "--report", type=Path, default=Path("report.json"), help="default: report.json"
         )
@@ -121,12 +176,173 @@ def run_milestone(options: argparse.Namespace) -> int:
         say(f"next: tito checkpoint run {missing[0]}, then: tito grade")
         say("or run it all the same: --force")
         return 1
-    rungs = [r for r in ladder.checkpoints if (options.root / "modules" / r.folder).exists()]
-    for result in export_tree(options.root, ladder, rungs):
+    for result in export_tree(options.root, ladder, present(options.root, ladder)):
         if result.problem:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
-    arguments = ["--quick"] * options.quick + options.extra
-    ended = run_script(options.root, milestone, arguments, lambda line: say(quote(line)))
+    ended = _run(options, ladder, milestone)
+    _append("GITHUB_OUTPUT", f"status={ended.status}\n")
     if ended.status == "broken":
         say(f"[red]broken[/]  no result: the script ended with status {ended.exit_status}")
-    return 0 if ended.status == "passed" else 1
+    return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
+
+
+def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> Ended:
+    """Run the script with what was asked for; where results go to a folder, a log goes too."""
+    arguments = ["--quick"] * options.quick + ["--fresh"] * options.fresh
+    if options.minutes:
+        arguments += ["--minutes", f"{options.minutes:g}"]
+    log = None
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        arguments += ["--out", str(options.out.resolve())]
+        log = open(options.out / LOG, "w", encoding="utf-8")  # noqa: SIM115
+    left = LOG_LIMIT
+
+    def show(line: str) -> None:
+        nonlocal left
+        say(quote(line))
+        if log and left > 0:
+            left -= log.write(plain(line) + "\n")
+
+    try:
+        return run_script(
+            options.root,
+            milestone,
+            arguments + options.extra,
+            show,
+            code=code_digest(options.root, ladder, milestone),
+            minutes=options.minutes + GRACE if options.minutes else None,
+        )
+    finally:
+        if log:
+            log.close()
+
+
+def run_plan(options: argparse.Namespace) -> int:
+    """Say which milestones to run, to people, machines and Actions."""
+    from tito.published import published_records, published_report, read_checkout
+    from tito.render.milestone import plan_page
+
+    ladder = load_ladder(options.root)
+    only = find(ladder, options.only) if options.only.strip(" ") not in ("", "all") else None
+    files = read_checkout(options.root / options.published, ladder) if options.published else {}
+    report = published_report(files) or _report(options)
+    plans = make_plan(
+        options.root,
+        ladder,
+        report,
+        published_records(files, ladder),
+        quick=options.quick,
+        fresh=options.fresh,
+    )
+    plans = [p for p in plans if only in (None, p.milestone)]
+    include = [
+        {"id": p.milestone.id, "code": p.code, "minutes": p.milestone.minutes,
+         "limit": p.milestone.minutes + MARGIN}
+        for p in plans
+        if p.wanted
+    ]  # fmt: skip
+    matrix = json.dumps({"include": include}, separators=(",", ":"))
+    _append("GITHUB_OUTPUT", f"any={'true' if include else 'false'}\nmatrix={matrix}\n")
+    _append("GITHUB_STEP_SUMMARY", plan_page([(p.milestone, p.wanted, p.why) for p in plans]))
+    if options.json:
+        say_json({"include": include, "skipped": [
+            {"id": p.milestone.id, "why": p.why} for p in plans if not p.wanted
+        ]})  # fmt: skip
+        return 0
+    for p in plans:
+        now = f"[green]run[/], {p.milestone.minutes} minutes at most" if p.wanted else "not now"
+        say(f"{p.milestone.id}  {now}: {quote(p.why)}")
+    return 0
+
+
+def _record_of(folder: Path, milestone: Milestone) -> tuple[MilestoneRecord | None, str]:
+    """The record that a run left in a folder; None and the problem where it cannot be used."""
+    if not os.path.lexists(folder / RECORD_NAME):
+        return None, ""
+    try:
+        return read_record_at(folder, RECORD_NAME, milestone), ""
+    except ValueError as error:
+        return None, str(error)
+
+
+def run_show(options: argparse.Namespace) -> int:
+    """Print the page of a run; in an Actions step it is the summary."""
+    from tito.render.milestone import SAMPLE_LIMIT, milestone_page
+
+    milestone = find(load_ladder(options.root), options.milestone)
+    folder = options.out or options.root / "milestones" / milestone.id / "results"
+    record, problem = _record_of(folder, milestone)
+    status = options.status or ("" if record is None else "passed" if record.passed else "missed")
+    sample = ""
+    for path in sorted(folder.glob("*-sample.txt"))[:1]:
+        with contextlib.suppress(FileProblem):
+            content = read_bytes(folder, path.name, RECORD_LIMIT)
+            sample = content.decode("utf-8", "replace")[:SAMPLE_LIMIT]
+    page = milestone_page(milestone, status, record, sample, problem)
+    _append("GITHUB_STEP_SUMMARY", page)
+    print(plain(page), end="")
+    return 0
+
+
+def run_publish(options: argparse.Namespace) -> int:
+    """Add the usable records of some runs to those that are published."""
+    from tito.publish import PublishError, find_remote, publish
+    from tito.published import better, publication, published_records, published_report
+    from tito.render.milestone import results_page
+
+    ladder = load_ladder(options.root)
+    new = dict(_usable(options, ladder))
+    remote = options.remote or find_remote(options.root, os.environ)
+    if not remote:
+        say("not published: this tree has no remote")
+        return 0
+    records: dict[str, MilestoneRecord] = {}
+
+    def add(there: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        report = published_report(there)
+        if report is None:
+            raise PublishError(f"no report is on the branch {options.branch} yet; push first")
+        records.update(published_records(there, ladder))
+        records.update({name: better(records.get(name), new[name]) for name in new})
+        return publication(report, records)
+
+    try:
+        subject = f"Milestones: {', '.join(sorted(new)) or 'nothing new'}"
+        commit = publish(
+            add, remote=remote, branch=options.branch, subject=subject, environment=os.environ
+        )
+    except PublishError as error:
+        _warn("The milestones were not published", str(error))
+        complain(f"not published: {error}")
+        return 1
+    _append("GITHUB_STEP_SUMMARY", results_page(ladder.milestones, records))
+    say(f"published {len(new)} records on the branch {options.branch} ({commit[:12]})")
+    return 0
+
+
+def _usable(options: argparse.Namespace, ladder: Ladder) -> Iterator[tuple[str, MilestoneRecord]]:
+    """By id, the records of the runs that are valid and of the code in this tree."""
+    for milestone in ladder.milestones:
+        folder = options.root / options.runs / f"milestone-{milestone.id}"
+        record, problem = _record_of(folder, milestone)
+        if record is not None and record.code != code_digest(options.root, ladder, milestone):
+            problem = "it is of other code than that of this commit; run the milestone again"
+        if problem:
+            _warn(f"The record of {milestone.id} was left out", problem)
+            complain(f"{milestone.id}: {problem}")
+        elif record is not None:
+            yield milestone.id, record
+
+
+def _warn(title: str, text: str) -> None:
+    """An annotation, where a run of Actions shows one."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(f"::warning title={title}::{command_message(text)}")
+
+
+def _append(variable: str, text: str) -> None:
+    """Add to one of the files that Actions reads after a step; elsewhere there is none."""
+    if path := os.environ.get(variable):
+        with open(path, "a", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)

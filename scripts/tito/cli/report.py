@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from tito.cli.actions import add_action
@@ -98,7 +99,9 @@ def run_github(options: argparse.Namespace) -> int:
 
 def run_publish(options: argparse.Namespace) -> int:
     """Publish; without a remote there is nothing to do, which is no failure."""
+    from tito.ladder import load_ladder
     from tito.publish import PublishError, collect, find_remote, publish
+    from tito.published import publication, published_records
     from tito.render.escape import command_message
 
     report = _load(options)
@@ -108,8 +111,14 @@ def run_publish(options: argparse.Namespace) -> int:
         return 0
     try:
         files = collect(options.root / options.badges, options.root / options.report)
+        ladder = load_ladder(options.root)
+
+        def keep(there: Mapping[str, bytes]) -> Mapping[str, bytes]:
+            records = published_records(there, ladder)
+            return {**files, **publication(report, records)} if records else files
+
         commit = publish(
-            files,
+            keep,
             remote=remote,
             branch=options.branch,
             subject=f"Badges of {(report.commit or 'a tree without commits')[:12]}",

@@ -155,6 +155,8 @@ def _flag(x: float, y: float, milestone: MilestoneResult, pitch: float) -> str:
     if text_width(first, 10) > pitch + 8 and " " in first:
         first, _, rest = first.partition(" ")
         second = f"{rest} · {word}"
+        if text_width(second, 10) > room:  # the state must never be cut off
+            first, second = milestone.title, word
     return (
         f'<path d="M{x:.1f} {y:.1f}V{y - 34:.1f}"{paint(None, colour, 2)}'
         ' stroke-linecap="round"/>'
