@@ -583,7 +583,7 @@ def function_rules() -> Rules:
         ops.clip: lambda g, out, x, **limits: np.where(ops.clip.forward(x, **limits) == x, g, 0),
         ops.tanh: lambda g, out, x: g * (1 - out * out),
         activations.sigmoid: lambda g, out, x: g * out * (1 - out),
-        activations.relu: lambda g, out, x: np.where(out > 0, g, 0),
+        activations.relu: lambda g, out, x: g * (out > 0),
         activations.leaky_relu: lambda g, out, x, negative_slope=0.01: np.where(
             x > 0, g, negative_slope * g
         ),
