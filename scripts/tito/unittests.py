@@ -1,17 +1,40 @@
 """Run the unit tests that stand beside the steps of a module; no export is needed."""
 
+import ast
+import json
 import os
 import subprocess
 import sys
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tito.export import export_one, exported_text, faces
 from tito.files import FileProblem, read_text, write_atomic
 from tito.ladder import Checkpoint, Ladder
+from tito.report import Failure, Frame
 from tito.source import parse
 
 _INI = "[pytest]\npython_files = *.py\npython_functions = test_*\naddopts = -p no:cacheprovider\n"
+
+
+HEADLINE = 79  # columns
+
+
+@dataclass(frozen=True)
+class UnitTests:
+    """What a module's unit tests gave; `failures` are in the order of the file."""
+
+    passed: int
+    failures: tuple[Failure, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether there were tests, and all of them passed."""
+        return self.passed > 0 and not self.failures
 
 
 def lay_out(root: Path, ladder: Ladder, rung: Checkpoint, folder: Path) -> None:
@@ -50,12 +73,123 @@ def run_unit_tests(
     with tempfile.TemporaryDirectory(prefix="tito-test-") as name:
         folder = Path(name)
         lay_out(root, ladder, rung, folder)
-        command = [sys.executable, "-P", "-m", "pytest", rung.source, "-q", "--no-header"]
-        command += ["--import-mode=importlib", f"--color={'yes' if colour else 'no'}", *arguments]
-        environment = os.environ | {
-            "PYTHONPATH": str(folder),
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "PYTEST_ADDOPTS": "",
-        }
-        return subprocess.run(command, cwd=folder, env=environment, check=False).returncode
+        shown = ["--no-header", f"--color={'yes' if colour else 'no'}", *arguments]
+        return _pytest(folder, rung, shown).returncode
+
+
+def _pytest(folder: Path, rung: Checkpoint, arguments: list[str], **how: Any) -> Any:
+    """Run pytest on the module laid out in a folder."""
+    command = [sys.executable, "-P", "-m", "pytest", rung.source, "-q", "--import-mode=importlib"]
+    environment = os.environ | {
+        "PYTHONPATH": str(folder),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        "PYTEST_ADDOPTS": "",
+    }
+    return subprocess.run([*command, *arguments], cwd=folder, env=environment, check=False, **how)
+
+
+def check_unit_tests(
+    root: Path, ladder: Ladder, rung: Checkpoint, arguments: tuple[str, ...] = ()
+) -> UnitTests:
+    """Run a module's unit tests without a word, and return each failure in named parts.
+
+    `arguments` go to pytest. What the tests print is kept out of the way.
+
+    Raises:
+        FileProblem: If the module cannot be exported, or has no unit tests.
+    """
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="tito-test-") as name:
+        folder = Path(name)
+        lay_out(root, ladder, rung, folder)
+        raw = folder / "raw.json"
+        wanted = ["--tb=short", "-p", "pytest_jsonreport.plugin", "--json-report", *arguments]
+        wanted += [f"--json-report-file={raw}", "--json-report-omit=log,streams,keywords"]
+        _pytest(folder, rung, wanted, capture_output=True, stdin=subprocess.DEVNULL)
+        try:
+            told = json.loads(raw.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            died = Failure(
+                f"the unit tests of module {rung.id} ended before their time",
+                got="the process that ran them died",
+                command=f"tito test {rung.id}",
+            )
+            return UnitTests(0, (died,), time.perf_counter() - begin)
+        failures = _failures(told, _Places(root, ladder, rung, folder))
+    passed = sum(test["outcome"] == "passed" for test in told.get("tests", ()))
+    return UnitTests(passed, failures, time.perf_counter() - begin)
+
+
+class _Places:
+    """Where the lines of a temporary tree stand in the student's."""
+
+    def __init__(self, root: Path, ladder: Ladder, rung: Checkpoint, folder: Path):
+        self.rung, self.folder = rung, folder.resolve()
+        self.sources = {f"tinytorch/core/{r.module}.py": r.source for r in ladder.checkpoints}
+        self.module = parse(read_text(root, rung.source), rung.source)
+        tree = ast.parse(exported_text(self.module, "test"))
+        functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+        self.docs = {node.name: ast.get_docstring(node) or "" for node in functions}
+
+    def own(self, path: str) -> str | None:
+        """The student's file for a path of the temporary tree, or None for any other file."""
+        place = Path(path) if os.path.isabs(path) else self.folder / path
+        try:
+            name = place.resolve().relative_to(self.folder).as_posix()
+        except ValueError:
+            return None
+        name = self.sources.get(name, name)
+        return name if name.startswith("modules/") else None
+
+
+def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
+    """The failures of pytest-json-report's file, those of the import first."""
+    rung = places.rung
+    found = [
+        Failure(
+            _fit(f"{rung.source} cannot be imported: {_last_line(collector.get('longrepr'))}"),
+            hint="no test of this module can run until it can be imported",
+            file=rung.source,
+            command=f"tito test {rung.id}",
+            output=str(collector.get("longrepr") or "").replace(f"{places.folder}/", ""),
+        )
+        for collector in told.get("collectors", ())
+        if collector.get("outcome") == "failed"
+    ]
+    for test in told.get("tests", ()):
+        if test["outcome"] in ("failed", "error"):
+            phase = next(
+                p for k in ("setup", "call", "teardown") if "crash" in (p := test.get(k, {}))
+            )
+            found.append(_failure(test["nodeid"].rpartition("::")[2], phase, places))
+    return tuple(found)
+
+
+def _failure(name: str, phase: dict[str, Any], places: _Places) -> Failure:
+    """One failed unit test: the exception, what was asked, and the line to open."""
+    entries = phase.get("traceback") or [phase["crash"]]
+    located = ((places.own(str(e["path"])), int(e["lineno"])) for e in entries)
+    frames = tuple(Frame(file, max(1, line), "") for file, line in located if file)
+    at = frames[-1] if frames else None
+    message = str(phase["crash"].get("message", "")).removeprefix("AssertionError: ")
+    first, _, rest = message.partition("\n")
+    own = at is not None and at.file == places.rung.source
+    return Failure(
+        headline=_fit(f"{name}: {first}"),
+        asked=" ".join(places.docs.get(name.partition("[")[0], "").split("\n\n")[0].split()),
+        got=rest if first else message,
+        file=at.file if at else places.rung.source,
+        line=at.line if at else None,
+        step=places.module.step_of(at.line) if own else None,
+        command=f"tito test {places.rung.id} -k {name.partition('[')[0]}",
+    )
+
+
+def _last_line(text: Any) -> str:
+    lines = [line for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1].removeprefix("E").strip() if lines else "no reason given"
+
+
+def _fit(text: str) -> str:
+    return text if len(text) <= HEADLINE else text[: HEADLINE - 1] + "…"

@@ -1,6 +1,7 @@
 """How a command gets its actions: one summary serves the list and the action's own help."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 
@@ -14,4 +15,15 @@ def add_action(
         description=summary[0].upper() + summary[1:] + ".",
         epilog=teaches,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    """Let a command read another report than the tree's own."""
+    parser.add_argument(
+        "--report",
+        type=Path,
+        default=Path("report.json"),
+        metavar="FILE",
+        help="default: report.json",
     )

@@ -1,5 +1,11 @@
-"""Where output goes: a Rich console, no colour codes when piped, student text escaped."""
+"""Where output goes: a Rich console, no colour codes when piped, student text escaped.
 
+A terminal that cannot show a mark such as ✓ gets a plain character in its place, so that no
+command need think of it.
+"""
+
+import codecs
+import io
 import json
 import sys
 from typing import Any
@@ -10,6 +16,40 @@ from rich.markup import escape
 from tito.render.escape import plain
 
 _console: Console | None = None
+
+# What stands for our own marks where the encoding has none; of one column where a table uses it.
+ASCII = dict(
+    zip("✓✗◐○⊘●•·←×–—−²█░━╸═▌╭╮╰╯“”‘’", "+x~o/**-<x---2#.===|++++\"\"''", strict=True),
+) | {"…": "...", "→": "->", "≤": "<=", "≥": ">=", "⠀": " "}
+
+
+def _plain_character(error: UnicodeError) -> tuple[str, int]:
+    """Stand in for characters that an encoding lacks: an error handler of codecs."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(_stand_in, error.object[error.start : error.end])), error.end
+
+
+def _stand_in(character: str) -> str:
+    """A plain character for one that cannot be shown."""
+    if character in ASCII:
+        return ASCII[character]
+    if "─" <= character <= "╿":  # box drawing
+        return "|" if character in "│┃║" else "-" if character in "─┄┈╌╴╶" else "+"
+    return "*" if "⠀" <= character <= "⣿" else "?"  # a spinner's dots
+
+
+def prepare_streams() -> None:
+    """Let standard output and error replace what their encoding cannot show."""
+    codecs.register_error("tito", _plain_character)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not _shows_everything(stream):
+            stream.reconfigure(errors="tito")
+
+
+def _shows_everything(stream: Any) -> bool:
+    """Whether a stream's encoding has every character."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
 def console() -> Console:
@@ -32,7 +72,7 @@ def quote(text: str) -> str:
 
 def say_json(value: Any) -> None:
     """Print one JSON document for a machine."""
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(json.dumps(value, indent=2, ensure_ascii=not _shows_everything(sys.stdout)))
 
 
 def complain(text: str) -> None:

@@ -8,24 +8,33 @@ import argparse
 import importlib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NoReturn
 
 from tito import __version__
 
 COMMANDS = {
-    "grade": "export, run the ladder, write the report, badges and grade: what a push does",
-    "export": "copy your modules to tinytorch/core, line for line",
-    "checkpoint": "run checkpoints in isolation, or see where you stand",
-    "report": "turn report.json into badges, a timeline, a summary",
-    "milestone": "run a historical result on your framework, or see which are unlocked",
-    "module": "the list of modules",
+    "status": "where you are and what is next, in full",
+    "module": "begin, test, complete and read modules, or list them",
     "test": "run the unit tests that stand beside the steps of a module",
+    "checkpoint": "run checkpoints in isolation, or see where you stand",
+    "milestone": "run a historical result on your framework, or see which are unlocked",
+    "export": "copy your modules to tinytorch/core, line for line",
+    "grade": "export, run the ladder, write the report, badges and grade: what a push does",
+    # course-only
+    "release": "make the student's tree: stubs for solutions, badges at zero, a manifest",
+    # /course-only
+    "report": "turn report.json into badges, a timeline, a summary",
 }
 EPILOG = """\
+tito alone says where you are and what to do next.
+
 a day of work:
+  tito module start 01                where to begin
   edit modules/01_tensor/tensor.py    write a step
   tito test 01                        its unit tests, no export needed
-  tito checkpoint run 01              what a push will check
+  tito module complete 01             tests, export, checkpoint, and what it unlocked
   git push                            badges, timeline and grade
 """
 
@@ -42,9 +51,51 @@ def find_root(start: Path) -> Path:
     raise Usage(f"no TinyTorch tree at {start} or above it; go to the folder that holds modules/")
 
 
-def build_parser(wanted: str | None) -> argparse.ArgumentParser:
+def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
+    """The end of a message on a wrong word: the nearest known one, else all there are."""
+    from difflib import get_close_matches
+
+    known = list(known)
+    near = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean: {before}{near[0]}" if near else f"there are: {', '.join(known)}"
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line that says what to type instead."""
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Name the nearest command, action or word; argparse would list its whole repertoire."""
+        if action.choices is None or value in action.choices:
+            return
+        if not isinstance(action, argparse._SubParsersAction):
+            name = argparse._get_action_name(action)
+            mend = did_you_mean(str(value), map(str, action.choices))
+            raise Usage(f"{name} cannot be {value!r}; {mend}")
+        kind = "command" if action.dest == "command" else "action"
+        mend = did_you_mean(str(value), action.choices, before=f"{self.prog} ")
+        raise Usage(f"{self.prog} has no {kind} {value!r}; {mend}")
+
+    def error(self, message: str) -> NoReturn:
+        """Complain in one line."""
+        if message.endswith("required: ACTION"):
+            message = f"say which: {self.prog} {'|'.join(self.actions)}"
+        raise Usage(f"{message}; see: {self.prog} --help")
+
+    @property
+    def actions(self) -> "dict[str, Parser]":
+        """The parsers of its commands or actions, by name."""
+        found = (a.choices for a in self._actions if isinstance(a, argparse._SubParsersAction))
+        return next(found, {})  # type: ignore[return-value]
+
+    @property
+    def options(self) -> list[str]:
+        """Its own options in their long form."""
+        return [o for a in self._actions for o in a.option_strings if o.startswith("--")]
+
+
+def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
     """Build the parser; only the wanted command is loaded, which keeps start-up quick."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tito",
         description="Build TinyTorch module by module, and see how far your framework has come.",
         epilog=EPILOG,
@@ -62,7 +113,7 @@ def build_parser(wanted: str | None) -> argparse.ArgumentParser:
             description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name == wanted:
+        if name == wanted or everything:
             importlib.import_module(f"tito.cli.{name}").configure(command)
     return parser
 
@@ -72,21 +123,44 @@ def _wanted(arguments: list[str]) -> str | None:
     return next((a for a in arguments if a in COMMANDS), None)
 
 
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Parse the line; what no option or argument takes is named with the nearest option."""
+    parser = build_parser(_wanted(arguments))
+    options, rest = parser.parse_known_args(arguments)
+    if rest:
+        at, known = parser, parser.options
+        for word in (options.command, getattr(options, "action", None)):
+            if word in at.actions:
+                at = at.actions[word]
+                known = at.options
+        unknown = next((word for word in rest if word.startswith("-")), rest[0])
+        if unknown.startswith("-"):
+            mend = did_you_mean(unknown.partition("=")[0], known)
+            raise Usage(f"{at.prog} has no option {unknown}; {mend}")
+        raise Usage(f"{at.prog} does not know what to do with {unknown!r}; see: {at.prog} --help")
+    return options
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command."""
+    options = _parse(arguments)
+    options.root = (options.root or find_root(Path.cwd())).resolve()
+    if options.command is None:
+        from tito.cli.status import run_brief
+
+        return run_brief(options)
+    return options.run(options)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    from tito.cli.console import complain
+    from tito.cli.console import complain, prepare_streams
     from tito.files import FileProblem
     from tito.ladder import LadderError
 
-    arguments = sys.argv[1:] if arguments is None else arguments
-    parser = build_parser(_wanted(arguments))
-    options = parser.parse_args(arguments)
-    if options.command is None:
-        parser.print_help()
-        return 0
+    prepare_streams()
     try:
-        options.root = (options.root or find_root(Path.cwd())).resolve()
-        return options.run(options)
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except (Usage, LadderError, FileProblem) as error:
         complain(str(error))
         return 2
