@@ -3,6 +3,9 @@
     run = Runner(tmp_path, remote="file:///…/server", repository="ada/tree").job(path, "grade")
     run.step("ladder").outputs["points"], run.summary, run.commands, run.artifacts
 
+`run_workflow` runs all jobs of a file, each on a machine of its own: needs, a matrix, artifacts and
+caches that pass from one to the next.
+
 Each step runs in bash in the checked-out workspace, with the files GITHUB_OUTPUT, GITHUB_ENV,
 GITHUB_PATH and GITHUB_STEP_SUMMARY of its own, which are read when it has ended; workflow commands
 are read from what it prints. Actions (`uses:`) are replaced by the stand-ins of `ACTIONS`. What
@@ -23,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from expressions import condition, expand
+from expressions import condition, evaluate, expand
 
 LARGEST_SUMMARY = 1 << 20  # bytes a step
 # YAML reads the key `on` as true.
@@ -33,8 +36,8 @@ STEP_KEYS = {
     "with", "working-directory",
 }  # fmt: skip
 JOB_KEYS = {
-    "concurrency", "env", "if", "name", "outputs", "permissions", "runs-on", "steps",
-    "timeout-minutes",
+    "concurrency", "env", "if", "name", "needs", "outputs", "permissions", "runs-on", "steps",
+    "strategy", "timeout-minutes",
 }  # fmt: skip
 SHELLS = {
     None: ["bash", "-e"],
@@ -107,7 +110,11 @@ class JobResult:
 
 @dataclass
 class Runner:
-    """One machine: folders of its own, a remote to check out from, and an event."""
+    """One machine: folders of its own, a remote to check out from, and an event.
+
+    `inputs` are what was given with the event, `needs` and `matrix` the contexts of that name;
+    `shared` is a folder for artifacts and caches, without which a cache never has anything.
+    """
 
     folder: Path
     server: str
@@ -117,21 +124,34 @@ class Runner:
     event: str = "push"
     token: str = "ghs_the_token_of_this_run"
     extra: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, Any] = field(default_factory=dict)
+    matrix: Mapping[str, Any] = field(default_factory=dict)
+    shared: Path | None = None
+    run_id: int = 42
 
     def __post_init__(self) -> None:
         self.workspace = self.folder / "workspace"
         self.temp = self.folder / "temp"
-        self.artifacts = self.folder / "artifacts"
+        self.artifacts = (self.shared or self.folder) / "artifacts"
         for path in (self.workspace, self.temp, self.artifacts, self.folder / "home"):
             path.mkdir(parents=True, exist_ok=True)
-        address = f"{self.server}/{self.repository}"
-        self.clone_from = address.replace("://", f"://x-access-token:{self.token}@", 1)
+        self.commit = self.resolve(self.repository, f"refs/heads/{self.branch}")
+
+    def address(self, repository: str) -> str:
+        """Where Git finds a repository of the server, with the token."""
+        address = f"{self.server}/{repository}"
         if self.server.startswith("file:"):
-            self.clone_from = address
-        listed = subprocess.check_output(
-            ["git", "ls-remote", self.clone_from, f"refs/heads/{self.branch}"], text=True
-        )
-        self.commit = listed.split()[0]
+            return address
+        return address.replace("://", f"://x-access-token:{self.token}@", 1)
+
+    def resolve(self, repository: str, reference: str) -> str:
+        """The commit of a reference."""
+        command = ["git", "ls-remote", self.address(repository), reference]
+        listed = subprocess.check_output(command, text=True).split()
+        if not listed:
+            raise ActionFailed(f"couldn't find remote ref {reference} of {repository}")
+        return listed[0]
 
     @property
     def github(self) -> dict[str, Any]:
@@ -144,7 +164,7 @@ class Runner:
             "ref_name": self.branch,
             "repository": self.repository,
             "run_attempt": "1",
-            "run_id": "42",
+            "run_id": str(self.run_id),
             "run_number": "7",
             "server_url": self.server,
             "sha": self.commit,
@@ -200,6 +220,9 @@ class _Job:
         return {
             "env": environment,
             "github": self.runner.github,
+            "inputs": _inputs(self.document, self.runner),
+            "matrix": self.runner.matrix,
+            "needs": self.runner.needs,
             "job": {"status": "failure" if self.failed else "success"},
             "runner": runner,
             "secrets": {"GITHUB_TOKEN": self.runner.token},
@@ -211,13 +234,15 @@ class _Job:
             "always": lambda: True,
             "cancelled": lambda: False,
             "failure": lambda: self.failed,
+            "fromJSON": json.loads,
             "hashFiles": self.hash_files,
             "success": lambda: not self.failed,
         }
 
     def hash_files(self, *patterns: str) -> str:
         """SHA-256 over the files that match, or nothing when there are none."""
-        found = sorted({p for x in patterns for p in self.runner.workspace.glob(x) if p.is_file()})
+        globs = [x + "/*" if x.endswith("**") else x for x in patterns]
+        found = sorted({p for x in globs for p in self.runner.workspace.glob(x) if p.is_file()})
         total = hashlib.sha256(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in found))
         return total.hexdigest() if found else ""
 
@@ -234,7 +259,7 @@ class _Job:
     def run(self) -> JobResult:
         group = (self.document.get("concurrency") or {}).get("group", "")
         expand(group, self.contexts({}), self.functions())
-        if not condition(self.job_.get("if", "true"), self.contexts({}), self.functions()):
+        if not self.wanted():
             self.result.result = "skipped"
             return self.result
         for level in (self.document, self.job_):
@@ -246,6 +271,15 @@ class _Job:
         self.result.outputs = {n: expand(v, contexts, self.functions()) for n, v in outputs}
         self.result.result = "failure" if self.failed else "success"
         return self.result
+
+    def wanted(self) -> bool:
+        """Whether the job runs, by its `if` and the jobs that it needs."""
+        results = [need["result"] for need in self.runner.needs.values()]
+        functions = self.functions() | {
+            "failure": lambda: "failure" in results,
+            "success": lambda: all(result == "success" for result in results),
+        }
+        return condition(self.job_.get("if", "true"), self.contexts({}), functions)
 
     def step(self, step: dict[str, Any], number: int) -> StepResult:
         """Run one step, or skip it, and take note of what it left behind."""
@@ -310,7 +344,7 @@ class _Job:
                 [*SHELLS[shell], str(file)],
                 cwd=self.runner.workspace / step.get("working-directory", "."), env=environment,
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                timeout=60 * step.get("timeout-minutes", self.job_["timeout-minutes"]),
+                timeout=60 * self.minutes(step),
                 check=False,
             )  # fmt: skip
             result.log, code = done.stdout.decode("utf-8", "replace"), done.returncode
@@ -319,6 +353,11 @@ class _Job:
         result.outcome = "failure" if code else "success"
         result.commands = list(_commands(result.name, result.log))
         self.read(files, result)
+
+    def minutes(self, step: dict[str, Any]) -> float:
+        """How long a step may take."""
+        limit = step.get("timeout-minutes", self.job_["timeout-minutes"])
+        return float(expand(str(limit), self.contexts(self.environment), self.functions()))
 
     def read(self, files: dict[str, Path], result: StepResult) -> None:
         """Take over what the step wrote into the runner's files."""
@@ -339,19 +378,30 @@ class ActionFailed(Exception):
 
 
 def _checkout(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
-    """Check out the commit of the event. Credentials must not stay behind."""
+    """Check out the commit of the event, or what is asked for. Credentials must not stay behind."""
     if inputs.get("persist-credentials") != "false":
         raise WorkflowError("checkout must say persist-credentials: false")
     runner = job.runner
-    git = ["git", "-C", str(runner.workspace)]
-    subprocess.run([*git, "init", "--quiet", "--initial-branch", runner.branch], check=True)
-    origin = f"{runner.server}/{runner.repository}"
+    repository = inputs.get("repository") or runner.repository
+    own, wanted = repository == runner.repository, inputs.get("ref", "")
+    reference, name = (f"refs/heads/{wanted}", wanted) if wanted else ("HEAD", "")
+    if own and wanted in ("", runner.commit, runner.branch):
+        reference, name, commit = f"refs/heads/{runner.branch}", runner.branch, runner.commit
+    elif re.fullmatch("[0-9a-f]{40}", wanted):
+        reference = commit = wanted
+    else:
+        commit = runner.resolve(repository, reference)
+    folder = runner.workspace / inputs.get("path", ".")
+    folder.mkdir(exist_ok=True)
+    git = ["git", "-C", str(folder)]
+    subprocess.run([*git, "init", "--quiet", "--initial-branch", name or "main"], check=True)
+    origin = f"{runner.server}/{repository}"
     subprocess.run([*git, "remote", "add", "origin", origin], check=True)
     depth = f"--depth={inputs.get('fetch-depth', '1')}"
-    fetch = ["fetch", "--quiet", depth, runner.clone_from, f"refs/heads/{runner.branch}"]
+    fetch = ["fetch", "--quiet", depth, runner.address(repository), reference]
     subprocess.run([*git, *fetch], check=True)
-    subprocess.run([*git, "checkout", "--quiet", "-B", runner.branch, runner.commit], check=True)
-    return {"commit": runner.commit, "ref": runner.github["ref"]}
+    subprocess.run([*git, "checkout", "--quiet", "-B", name or "main", commit], check=True)
+    return {"commit": commit, "ref": f"refs/heads/{name}"}
 
 
 def _setup_python(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
@@ -370,17 +420,43 @@ def _setup_python(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
 
 
 def _cache_restore(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
-    """A cache that never has anything."""
+    """Bring back what was kept under the key, else the newest under one of the other beginnings."""
     if not (inputs.get("key") and inputs.get("path")):
         raise WorkflowError("a cache needs a key and a path")
-    return {"cache-hit": "false", "cache-primary-key": inputs["key"], "cache-matched-key": ""}
+    matched = ""
+    if job.runner.shared:
+        kept = _kept(job.runner.shared)
+        begins = inputs.get("restore-keys", "").split()
+        like = [key for begin in begins for key in reversed(kept) if key.startswith(begin)]
+        matched = next(iter([key for key in kept if key == inputs["key"]] or like), "")
+        if matched:
+            target = job.runner.workspace / inputs["path"]
+            shutil.copytree(kept[matched], target, dirs_exist_ok=True, symlinks=True)
+    return {
+        "cache-hit": "true" if matched == inputs["key"] else "false",
+        "cache-primary-key": inputs["key"],
+        "cache-matched-key": matched,
+    }
 
 
 def _cache_save(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
-    """A cache that forgets; what it is to keep must be there, as the action warns otherwise."""
+    """Keep a folder under a key, once: a key is never written again."""
     if not (inputs.get("key") and inputs.get("path")):
         raise WorkflowError("a cache needs a key and a path")
+    path = job.runner.workspace / inputs["path"]
+    if job.runner.shared and path.is_dir():
+        kept = _kept(job.runner.shared)
+        if inputs["key"] not in kept:
+            place = job.runner.shared / "caches" / f"{len(kept):04}"
+            shutil.copytree(path, place / "content", symlinks=True)
+            (place / "key").write_text(inputs["key"])
     return {}
+
+
+def _kept(shared: Path) -> dict[str, Path]:
+    """What is cached, by key, the oldest first."""
+    places = sorted((shared / "caches").glob("*"))
+    return {(place / "key").read_text(): place / "content" for place in places}
 
 
 def _upload_artifact(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
@@ -400,14 +476,75 @@ def _upload_artifact(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
     return {"artifact-id": "1"}
 
 
+def _download_artifact(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
+    """Bring artifacts whose names match a pattern, each into a folder of its name."""
+    if set(inputs) != {"pattern", "path"}:
+        raise WorkflowError("this runner knows download-artifact by pattern and path only")
+    found = sorted(job.runner.artifacts.glob(inputs["pattern"]))
+    for folder in found:
+        shutil.copytree(folder, job.runner.workspace / inputs["path"] / folder.name)
+    return {"download-path": str(job.runner.workspace / inputs["path"])}
+
+
 ACTIONS: dict[str, Callable[[_Job, dict[str, str]], dict[str, str]]] = {
     "actions/cache": _cache_restore,
     "actions/cache/restore": _cache_restore,
     "actions/cache/save": _cache_save,
     "actions/checkout": _checkout,
+    "actions/download-artifact": _download_artifact,
     "actions/setup-python": _setup_python,
     "actions/upload-artifact": _upload_artifact,
 }
+
+
+def run_workflow(workflow: Path, machine: Callable[..., Runner]) -> dict[str, list[JobResult]]:
+    """Run all jobs of a workflow, in order; `machine` makes the Runner of a job from its contexts.
+
+    Returns:
+        By name, the results of a job: several for one with a matrix.
+    """
+    document = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    results: dict[str, list[JobResult]] = {}
+    needs: dict[str, dict[str, Any]] = {}
+    for name, job in document["jobs"].items():
+        wanted = job.get("needs", [])
+        mine = {need: needs[need] for need in ([wanted] if isinstance(wanted, str) else wanted)}
+        rows = _matrix(job, {"needs": mine})
+        results[name] = [machine(needs=mine, matrix=row).job(workflow, name) for row in rows]
+        words = {result.result for result in results[name]}
+        result = "failure" if "failure" in words else max(words)  # success, or skipped
+        outputs = results[name][-1].outputs if result != "skipped" else {}
+        needs[name] = {"result": result, "outputs": outputs}
+    return results
+
+
+def _matrix(job: dict[str, Any], contexts: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a job's matrix; one empty row for a job without, or one that is skipped."""
+    strategy = job.get("strategy", {})
+    _only(strategy, {"fail-fast", "matrix", "max-parallel"}, "strategy")
+    matrix = strategy.get("matrix", {})
+    if isinstance(matrix, str):
+        if "skipped" in [need["result"] for need in contexts["needs"].values()]:
+            return [{}]
+        matrix = evaluate(matrix.strip()[3:-2], contexts, {"fromJSON": json.loads})
+    _only(matrix, {"include"}, "matrix")
+    return matrix.get("include") or [{}]
+
+
+def _inputs(document: dict[str, Any], runner: Runner) -> dict[str, Any]:
+    """The `inputs` context: what was given, the defaults of the event, nothing for other events."""
+    events = document.get(True)
+    events = events if isinstance(events, dict) else {}
+    values: dict[str, Any] = {}
+    for event in ("workflow_call", "workflow_dispatch"):
+        for name, facts in ((events.get(event) or {}).get("inputs") or {}).items():
+            given = runner.event == event
+            default = facts.get("default", "") if given else None
+            values[name] = default if given else values.get(name)
+    unknown = sorted(set(runner.inputs) - set(values))
+    if unknown:
+        raise WorkflowError(f"no input is called {', '.join(unknown)}")
+    return values | dict(runner.inputs)
 
 
 def _scalar(value: Any) -> str:
