@@ -341,7 +341,7 @@ if __name__ == "__main__":
 # `grad(output, inputs)` returns gradients instead of adding them to `.grad`: for questions about a
 # network ("which pixels matter?") that must not disturb its training. It may also ask for a value
 # on the way. `rules.differentiable(inputs)` makes a tuple of them and refuses constants;
-# `rules.reached(places, found)` refuses places for which nothing was found.
+# `rules.reached` refuses places for which nothing was found.
 
 
 # %%

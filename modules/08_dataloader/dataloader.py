@@ -429,7 +429,7 @@ if __name__ == "__main__":
 # - **Endings**: an exception in a job appears where the batch would have, with its traceback
 #   (`Future.result()` does that). And when the reader stops half-way, with `break` or an error of
 #   its own, Python closes the generator. What is not yet started must be cancelled, and no
-#   thread may stay behind: `finally` is the place, `pool.shutdown(cancel_futures=True)` the call.
+#   thread may stay behind: `finally` is the place, and `pool.shutdown` can cancel what waits.
 
 
 # %%

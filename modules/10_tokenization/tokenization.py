@@ -902,8 +902,8 @@ if __name__ == "__main__":
 # merges in their order, and the special tokens in theirs: all tables follow. JSON has no tuples and
 # no bytes, but it has lists of numbers:
 #
-#     {"format": "tinytorch-bpe", "version": 1,
-#      "merges": [[97, 97], …], "special_tokens": ["<|end|>"]}
+#     {"version": 1, "merges": [[97, 97], …], "special_tokens": ["<|end|>"],
+#      "format": "tinytorch-bpe"}
 #
 # Writing to a temporary file and renaming it (`write_json` does) means that a crash leaves the old
 # file whole. Reading trusts nothing: merge number i may only join ids below 256 + i.
@@ -962,7 +962,7 @@ with tempfile.TemporaryDirectory() as folder:
     print(Path(folder, "tokenizer.json").read_text().replace(', "s', ',\n "s'))
     print(BPETokenizer.load(f"{folder}/tokenizer.json").encode("aaab<|end|>"))
 # Expected output:
-# {"format": "tinytorch-bpe", "version": 1, "merges": [[97, 97], [97, 98], [256, 257]],
+# {"format": ..., "version": 1, "merges": [[97, 97], [97, 98], [256, 257]],
 #  "special_tokens": ["<|end|>"]}
 # [258, 259]
 
