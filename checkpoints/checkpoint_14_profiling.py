@@ -334,7 +334,7 @@ def test_a_running_trace_goes_on():
 
 @asks("functionality", step=2, of="open_span", hint="the innermost open span is the parent")
 def test_spans_nest():
-    """Time two dinners: 35 minutes of cooking, 5 of them waiting, 15 of eating; then a short walk."""
+    """Time two dinners: cooking and waiting, eating, a minute of neither; then a short walk."""
     rows = [(0, "dinner", 2, 102), (1, "cook", 2, 70), (2, "wait", 2, 10), (1, "eat", 2, 30)]
     got = span_rows(WORK.evening(2))
     expect_equal(
