@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,8 @@ _INI = "[pytest]\npython_files = *.py\npython_functions = test_*\naddopts = -p n
 
 
 HEADLINE = 79  # columns
+STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
+_WHERE = re.compile(r"\s*\+\s+(where|and)\b")  # how pytest explains a part of an assertion
 
 
 @dataclass(frozen=True)
@@ -128,9 +131,21 @@ class _Places:
         self.rung, self.folder = rung, folder.resolve()
         self.sources = {f"tinytorch/core/{r.module}.py": r.source for r in ladder.checkpoints}
         self.module = parse(read_text(root, rung.source), rung.source)
-        tree = ast.parse(exported_text(self.module, "test"))
-        functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+        self.tree = ast.parse(exported_text(self.module, "test"))
+        functions = (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef))
         self.docs = {node.name: ast.get_docstring(node) or "" for node in functions}
+
+    def statement(self, frames: tuple[Frame, ...], test: str) -> str:
+        """The statement of a test that did not hold, on one line."""
+        lines = [frame.line for frame in frames if frame.file == self.rung.source]
+        for function in ast.walk(self.tree):
+            if isinstance(function, ast.FunctionDef) and function.name == test:
+                inside = [n for n in ast.walk(function) if isinstance(n, ast.Assert | ast.Expr)]
+                for node in inside:
+                    if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
+                        text = ast.unparse(node.test if isinstance(node, ast.Assert) else node)
+                        return " ".join(text.split())
+        return ""
 
     def own(self, path: str) -> str | None:
         """The student's file for a path of the temporary tree, or None for any other file."""
@@ -167,23 +182,36 @@ def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
 
 
 def _failure(name: str, phase: dict[str, Any], places: _Places) -> Failure:
-    """One failed unit test: the exception, what was asked, and the line to open."""
+    """One failed unit test: the exception, what was expected, and the line to open."""
     entries = phase.get("traceback") or [phase["crash"]]
-    located = ((places.own(str(e["path"])), int(e["lineno"])) for e in entries)
-    frames = tuple(Frame(file, max(1, line), "") for file, line in located if file)
-    at = frames[-1] if frames else None
+    located = [(places.own(str(e["path"])), max(1, int(e["lineno"]))) for e in entries]
+    frames = tuple(Frame(file, line, "") for file, line in located if file)
+    file, line = (frames[-1].file, frames[-1].line) if frames else (places.rung.source, None)
+    step = places.module.step_of(line) if line and file == places.rung.source else None
     message = str(phase["crash"].get("message", "")).removeprefix("AssertionError: ")
-    first, _, rest = message.partition("\n")
-    own = at is not None and at.file == places.rung.source
+    first, *rest = [text for text in message.splitlines() if text.strip()] or ["it failed"]
+    bare = name.partition("[")[0]
+    parts = {"headline": f"{name}: {first}", "expected": places.statement(frames, bare)}
+    whole = [first] if _fit(parts["headline"]) != parts["headline"] else []
+    parts["got"] = "\n".join(text for text in [*whole, *rest] if not _WHERE.match(text))
+    stub = STUB.search(first)
+    if stub is not None:
+        parts = {"headline": f"{stub['name']}: not written yet"}
+        parts["headline"] += f" ({_step_of(stub)}module {stub['module']})"
+        if stub["module"] != places.rung.id:
+            parts["hint"] = f"an earlier module comes first: tito test {stub['module']}"
     return Failure(
-        headline=_fit(f"{name}: {first}"),
-        asked=" ".join(places.docs.get(name.partition("[")[0], "").split("\n\n")[0].split()),
-        got=rest if first else message,
-        file=at.file if at else places.rung.source,
-        line=at.line if at else None,
-        step=places.module.step_of(at.line) if own else None,
-        command=f"tito test {places.rung.id} -k {name.partition('[')[0]}",
+        **parts | {"headline": _fit(parts["headline"])},
+        asked=" ".join(places.docs.get(bare, "").split("\n\n")[0].split()),
+        file=file,
+        line=line,
+        step=step,
+        command=f"tito test {places.rung.id} -k {bare}",
     )
+
+
+def _step_of(stub: re.Match[str]) -> str:
+    return f"step {stub['step']} of " if stub["step"] else ""
 
 
 def _last_line(text: Any) -> str:

@@ -232,8 +232,12 @@ def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label
     if options.skip_test:
         say(f"{label}[dim]left out[/]")
         return True
-    with _working(f"{label}…"):  # type: ignore[attr-defined]
-        tests = check_unit_tests(options.root, ladder, c)
+    try:
+        with _working(f"{label}…"):  # type: ignore[attr-defined]
+            tests = check_unit_tests(options.root, ladder, c)
+    except FileProblem as problem:
+        say(f"{label}[red]{LOOKS['failed'].mark}[/]\n\n{quote(str(problem))}")
+        return False
     if tests.ok:
         say(f"{label}[green]{LOOKS['passed'].mark}[/] {tests.passed} passed, {tests.seconds:.1f} s")
         return True
