@@ -676,9 +676,9 @@ with memory.measure():
 print(f"\nwatching a layer: {(watched - plain) / 21 * 1e6:.0f} microseconds;", end=" ")
 print(f"tracing memory: {traced / plain:.1f} times as slow")
 # Expected output:
-# SGD {}: 1.0 times the parameters
-# SGD {'momentum': 0.9}: 2.0 times the parameters
-# Adam {}: 3.0 times the parameters
+# SGD {}: 1.1 times the parameters
+# SGD {'momentum': 0.9}: 2.1 times the parameters
+# Adam {}: 3.1 times the parameters
 # activations of 64: ... MB; activations of 128: ... MB; activations of 256: ... MB;
 # watching a layer: ... microseconds; tracing memory: ... times as slow
 
