@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from expressions import condition, evaluate, expand
+from expressions import ExpressionError, condition, evaluate, expand
 
 LARGEST_SUMMARY = 1 << 20  # bytes a step
 # YAML reads the key `on` as true.
@@ -267,10 +267,18 @@ class _Job:
         for number, step in enumerate(self.job_["steps"], 1):
             self.result.steps.append(self.step(step, number))
         outputs = (self.job_.get("outputs") or {}).items()
-        contexts = self.contexts(self.environment)
-        self.result.outputs = {n: expand(v, contexts, self.functions()) for n, v in outputs}
+        self.result.outputs = {name: self.output(text) for name, text in outputs}
         self.result.result = "failure" if self.failed else "success"
         return self.result
+
+    def output(self, text: str) -> str:
+        """An output of the job; of a step that did not come to it, nothing."""
+        try:
+            return expand(text, self.contexts(self.environment), self.functions())
+        except ExpressionError:
+            if not self.failed:
+                raise
+            return ""
 
     def wanted(self) -> bool:
         """Whether the job runs, by its `if` and the jobs that it needs."""
@@ -524,7 +532,7 @@ def _matrix(job: dict[str, Any], contexts: dict[str, Any]) -> list[dict[str, Any
     _only(strategy, {"fail-fast", "matrix", "max-parallel"}, "strategy")
     matrix = strategy.get("matrix", {})
     if isinstance(matrix, str):
-        if "skipped" in [need["result"] for need in contexts["needs"].values()]:
+        if {need["result"] for need in contexts["needs"].values()} - {"success"}:
             return [{}]
         matrix = evaluate(matrix.strip()[3:-2], contexts, {"fromJSON": json.loads})
     _only(matrix, {"include"}, "matrix")
