@@ -2,12 +2,12 @@
 """Run a command in the project's own environment; make or mend that environment first.
 
     python3 scripts/bootstrap.py tito grade     grade this tree
-    python3 scripts/bootstrap.py pytest         run the tests of the tool and the course
+    python3 scripts/bootstrap.py pytest         run the tests
     python3 scripts/bootstrap.py                only make the environment
 
 options, before the command:
     --dev           the development environment, whatever the command (tito needs only the base)
-    --extra NAME    also an extra of pyproject.toml: plots, classroom, notebooks or oracle
+    --extra NAME    also an extra of pyproject.toml: plots, notebooks …
     --help          this text
 
 The environment is the directory `.venv`, made from the locked requirements under
@@ -134,8 +134,9 @@ def parse(arguments):
             extras.append(rest.pop(0))
         else:
             raise Problem("unknown option {0}; see: scripts/bootstrap.py --help".format(option))
+    # A student's tree has no development lock: its tests need only the base.
     if rest and rest[0] not in BASE_COMMANDS:
-        dev = True
+        dev = dev or os.path.isfile(lock_file("dev"))
     return dev, extras, rest
 
 

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 
 from tito import __version__
 from tito.files import FileProblem, read_bytes, read_text, write_atomic
-from tito.grading.score import score_ladder
+from tito.grading.score import Run, score_ladder
 from tito.ladder import LADDER_FILE, Ladder, parse_ladder
 from tito.manifest import (
     LARGEST,
@@ -38,6 +38,7 @@ from tito.report import (
     Environment,
     Integrity,
     Isolation,
+    Outcome,
     Report,
 )
 from tito.source import ModuleSource, parse
@@ -223,14 +224,27 @@ def select_parts(text: str, path: str) -> str:
     return "\n".join(kept)
 
 
-def zero_report(ladder: Ladder) -> Report:
-    """The report of a tree in which nothing has been written yet; for its badges alone."""
-    standing = score_ladder(ladder, {})
+NEVER = "2000-01-01"
+
+
+def zero_report(ladder: Ladder, modules: Mapping[str, ModuleSource], present: set[str]) -> Report:
+    """The report of a tree in which nothing has been written yet; for its badges alone.
+
+    `present` has the paths of the release, and `modules` its stubs by path.
+    """
+    runs = {}
+    for rung in ladder.checkpoints:
+        if rung.file in present:
+            module = modules.get(rung.source)
+            line = module.regions[0].begin + 2 if module and module.regions else None
+            run = Outcome("test", None, "not_started", file=rung.source, line=line)
+            runs[rung.id] = Run((run,))
+    standing = score_ladder(ladder, runs)
     return Report(
         schema_version=SCHEMA_VERSION,
         course=Course("TinyTorch", __version__),
         ladder_version=ladder.version,
-        generated_at="2026-01-01T00:00:00Z",
+        generated_at=f"{NEVER}T00:00:00Z",
         repository=None,
         commit=None,
         branch=None,
@@ -284,9 +298,10 @@ def build(root: Path) -> dict[str, bytes]:
     if not any(module.regions for module in modules):
         raise ReleaseError("no module has a solution: this is a student's tree, not the course")
     ladder = parse_ladder(tree[ladder_file].decode())
-    for path, text in render_all(zero_report(ladder)).items():
+    stubs = {module.file: parse(tree[module.file].decode(), module.file) for module in modules}
+    for path, text in render_all(zero_report(ladder, stubs, set(tree))).items():
         if path.startswith("badges/"):
-            tree[path] = text.encode()
+            tree[path] = re.sub(rf"<text[^>]*>graded {NEVER}</text>", "", text).encode()
     tree[MANIFEST_FILE] = dump_manifest(make_manifest(__version__, tree)).encode()
     return dict(sorted(tree.items()))
 
