@@ -7,7 +7,7 @@
 
 options, before the command:
     --dev           the development environment, whatever the command (tito needs only the base)
-    --extra NAME    also an extra of pyproject.toml: plots, notebooks …
+    --extra NAME    also an extra of pyproject.toml: plots, notebooks and others
     --help          this text
 
 The environment is the directory `.venv`, made from the locked requirements under
@@ -141,7 +141,7 @@ def parse(arguments):
 
 
 def lock_file(layer):
-    """The path of the locked requirements of "base" or "dev"."""
+    """The path of the locked requirements of "base", "dev" or an extra that has its own."""
     return os.path.join(ROOT, "scripts", "requirements", layer + ".txt")
 
 
@@ -151,7 +151,13 @@ def wanted_lines(dev, extras):
     tag = sys.implementation.cache_tag + getattr(sys, "abiflags", "")
     lines = ["python {0} {1}".format(tag, sys.platform), "root " + ROOT, "project " + project]
     lines += [layer + " " + digest(lock_file(layer)) for layer in ["base", "dev"][: 1 + dev]]
-    return lines + ["extra-{0} {1}".format(extra, project) for extra in extras]
+    return lines + ["extra-{0} {1}".format(extra, extra_digest(extra)) for extra in extras]
+
+
+def extra_digest(extra):
+    """The SHA-256 of the lock of an extra, or of the project file where it has none."""
+    lock = lock_file(extra)
+    return digest(lock if os.path.exists(lock) else os.path.join(ROOT, "pyproject.toml"))
 
 
 def digest(path):
@@ -315,14 +321,17 @@ def install(venv, wanted, known, dev, extras, shell):
     """Install what the stamp does not say is there: the lock, this project, the extras."""
     layer = "dev" if dev else "base"
     command = installer(venv, shell)
+    locked = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r"]
     if not set(known).issuperset(line for line in wanted if line.startswith(layer)):
         say("installing what scripts/requirements/{0}.txt locks".format(layer))
-        locked = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "-r"]
         require(shell, command + locked + [lock_file(layer)])
     # The build backend is among the locked packages: nothing is fetched to install this tree.
     require(shell, command + ["--no-build-isolation", "--no-deps", "-e", "."])
     for extra in extras:
         say("installing the extra {0}".format(extra))
+        if os.path.exists(lock_file(extra)):
+            require(shell, command + locked + [lock_file(extra)])
+            continue
         require(shell, command + ["--no-build-isolation", "-e", ".[{0}]".format(extra)])
     if not healthy(venv, shell):
         raise Problem(failure_text(shell, "the new environment does not work"))

@@ -1,9 +1,10 @@
 """Write the locked requirements anew from pyproject.toml: `python scripts/requirements/lock.py`.
 
-`base.txt` is what `tito` needs, `dev.txt` the same versions and what the tests need beside them.
-Both hold for Python 3.11 and later on Linux, macOS and Windows, name the hash of every file that
-may be installed, and include the build backend. Needs `uv`; versions that still satisfy
-pyproject.toml stay as they are unless `--upgrade` is given.
+`base.txt` is what `tito` needs, `dev.txt` the same versions and what the tests need beside them,
+`plots.txt` the part of these that draws the curves of milestones. All hold for Python 3.11 and
+later on Linux, macOS and Windows, name the hash of every file that may be installed, and include
+the build backend. Needs `uv`; versions that still satisfy pyproject.toml stay as they are unless
+`--upgrade` is given.
 """
 
 import subprocess
@@ -29,3 +30,4 @@ def lock(name: str, *options: str) -> None:
 if __name__ == "__main__":
     lock("base")
     lock("dev", "--extra", "dev", "--constraint", "scripts/requirements/base.txt")
+    lock("plots", "--extra", "plots", "--constraint", "scripts/requirements/dev.txt")

@@ -137,6 +137,17 @@ def test_an_extra_is_remembered(machine):
     assert machine.bring("--extra", "plots") == (0, [])
 
 
+def test_an_extra_with_a_lock_is_installed_from_it(machine):
+    lock = machine.root / "scripts" / "requirements" / "plots.txt"
+    lock.write_text("plots==1\n")
+    status, ran = machine.bring("--extra", "plots")
+    assert (status, installed(ran)) == (0, ["base.txt", "plots.txt"])
+    assert not any(".[plots]" in line for line in ran)
+    assert machine.bring("--extra", "plots") == (0, [])
+    lock.write_text("plots==2\n")
+    assert installed(machine.bring("--extra", "plots")[1]) == ["plots.txt"]
+
+
 @pytest.mark.parametrize("damage", ["killed", "other python", "moved", "no interpreter"])
 def test_what_cannot_be_mended_is_made_anew(machine, damage):
     machine.bring()

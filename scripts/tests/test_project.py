@@ -92,7 +92,7 @@ def wanted(layer: str) -> list[Requirement]:
     extras = PROJECT["project"]["optional-dependencies"]
     rows = PROJECT["project"]["dependencies"] + PROJECT["dependency-groups"]["build"]
     rows += PROJECT["build-system"]["requires"]
-    todo = list(extras["dev"]) if layer == "dev" else []
+    todo = list(extras.get(layer, []))
     while todo:
         row = Requirement(todo.pop())
         if row.name == PROJECT["project"]["name"]:
@@ -115,7 +115,7 @@ def versions(layer: str, environment: dict[str, str]) -> dict[str, str]:
     return chosen
 
 
-@pytest.mark.parametrize("layer", ["base", "dev"])
+@pytest.mark.parametrize("layer", ["base", "dev", "plots"])
 def test_the_lock_satisfies_the_project_everywhere(layer):
     for environment in environments():
         pins = versions(layer, environment)
@@ -126,7 +126,7 @@ def test_the_lock_satisfies_the_project_everywhere(layer):
                 assert row.specifier.contains(pins[name]), f"{row}, but {pins[name]} is locked"
 
 
-@pytest.mark.parametrize("layer", ["base", "dev"])
+@pytest.mark.parametrize("layer", ["base", "dev", "plots"])
 def test_the_lock_is_closed_here(layer):
     """Whatever a locked package needs on this machine is locked too, in a version that fits."""
     environment = {key: str(value) for key, value in default_environment().items()}
@@ -148,10 +148,11 @@ def test_the_lock_is_closed_here(layer):
 
 def test_the_base_is_part_of_the_development_lock():
     for environment in environments():
-        assert versions("base", environment).items() <= versions("dev", environment).items()
+        base, plots, dev = (versions(n, environment).items() for n in ("base", "plots", "dev"))
+        assert base <= plots <= dev
 
 
-@pytest.mark.parametrize("layer", ["base", "dev"])
+@pytest.mark.parametrize("layer", ["base", "dev", "plots"])
 def test_every_locked_package_has_hashes_and_no_address(layer):
     for row, hashes in locked(layer):
         assert hashes, f"{row} has no hash"
