@@ -26,6 +26,7 @@ COMMANDS = {
     "release": "make the student's tree: stubs for solutions, badges at zero, a manifest",
     # /course-only
     "report": "turn report.json into badges, a timeline, a summary",
+    "notebook": "work on a module as a notebook",
     "system": "check this machine and its environment, or name the versions",
 }
 EPILOG = """\
