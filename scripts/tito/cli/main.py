@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "turn report.json into badges, a timeline, a summary",
     "notebook": "work on a module as a notebook",
     "system": "check this machine and its environment, or name the versions",
+    "completion": "let your shell complete tito's commands and modules",
 }
 EPILOG = """\
 tito alone says where you are and what to do next.
@@ -143,10 +144,20 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     return options
 
 
+def _tree(options: argparse.Namespace) -> Path:
+    """The tree around here; for a command that may run anywhere, else the one of tito itself."""
+    try:
+        return find_root(Path.cwd())
+    except Usage:
+        if getattr(options, "anywhere", False):
+            return find_root(Path(__file__).resolve().parent)
+        raise
+
+
 def _run(arguments: list[str]) -> int:
     """Run one command."""
     options = _parse(arguments)
-    options.root = (options.root or find_root(Path.cwd())).resolve()
+    options.root = (options.root or _tree(options)).resolve()
     if options.command is None:
         from tito.cli.status import run_brief
 
