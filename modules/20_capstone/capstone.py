@@ -57,7 +57,7 @@ Array = np.ndarray
 # Pickle notes which functions to call to make an object again, and loading calls them: such a file
 # is *run*. A bundle names layers from a **closed** list (`bundles.LAYERS`), and holds numbers:
 #
-#     tinytorch-bundle 1 9f86d081…(64 digits) 412 8192\n    format, SHA-256 of all below, lengths
+#     tinytorch-bundle 1 9f86d081…(64 digits) 412 8192\n   format, SHA-256 of all below, lengths
 #     {"name": …, "architecture":                           412 bytes of JSON, the header
 #       {"type": "Sequential", "layers":
 #         {"0": {"type": "Linear", "in_features": 2, "out_features": 3, "bias": true}, …}}}
@@ -277,7 +277,7 @@ if __name__ == "__main__":
 # | 400 | no JSON, wrong shape, NaN | | 413 | body above `max_body` |
 # | 404 | unknown path | | 415 | Content-Type is not application/json |
 # | 405 | wrong method; `Allow` names the right one | | 500 | the model failed |
-# | 411 | a body without Content-Length | | 503 | overloaded; `Retry-After` says when to come back |
+# | 411 | a body without Content-Length | | 503 | overloaded; `Retry-After` says until when |
 #
 # A mean hides slow requests, and a list of all latencies fills the memory. A **histogram** counts
 # how many lay in each of a few buckets; Prometheus reads it *cumulatively*. For 0.02, 0.1, 0.5 and
@@ -331,7 +331,7 @@ class InferenceServer(Service):
         text = headers.get("content-length")
         if "transfer-encoding" in headers or (text is None and method in ("POST", "PUT", "PATCH")):
             raise Refusal(411, "send the body whole, with its Content-Length")
-        text = text or "0"
+        text = "0" if text is None else text
         if not (text.isascii() and text.isdigit()):
             raise Refusal(400, f"Content-Length is {text[:20]!r}; send a number of bytes")
         if len(text) > 15 or int(text) > self.max_body:
@@ -423,7 +423,7 @@ if __name__ == "__main__":
 # **How large is the change?** Cut the reference at its deciles. With $e_i$, $a_i$ the shares of the
 # two samples in bin i, half a count added to each bin, the *population stability index* is
 # $\sum_i (a_i - e_i) \ln (a_i / e_i)$. *Worked:* 2 bins, counts (2, 2) and (1, 3): e = (0.5, 0.5),
-# a = (0.3, 0.7), PSI = −0.2 ln 0.6 + 0.2 ln 1.4 = 0.169. Below 0.1 is called small, above 0.25 large.
+# a = (0.3, 0.7), PSI = −0.2 ln 0.6 + 0.2 ln 1.4 = 0.169. Below 0.1 it is small, above 0.25 large.
 #
 # **Is it more than chance?** The *Kolmogorov–Smirnov* distance D is the largest between the two
 # empirical distribution functions, the shares of values ≤ x. Its p-value is given.
@@ -713,7 +713,7 @@ for size in (1, 8, 64):
 #
 # - `torch.save` pickles; since 2.6 `torch.load` allows tensors only. *safetensors* is a JSON header
 #   and raw numbers, as here. `torch.export` writes the graph itself, so any class fits.
-# - Triton batches as here, in several processes, with binary inputs: JSON can cost more than a model.
+# - Triton batches as here, in many processes, with binary inputs: JSON can cost more than a model.
 #
 # ## Sources
 #
