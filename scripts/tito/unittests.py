@@ -28,11 +28,15 @@ _WHERE = re.compile(r"\s*\+\s+(where|and)\b")  # how pytest explains a part of a
 
 @dataclass(frozen=True)
 class UnitTests:
-    """What a module's unit tests gave; `failures` are in the order of the file."""
+    """What a module's unit tests gave; `failures` are in the order of the file.
+
+    `ran` is false when the module could not be imported: the first failure says why.
+    """
 
     passed: int
     failures: tuple[Failure, ...]
     seconds: float
+    ran: bool = True
 
     @property
     def ok(self) -> bool:
@@ -92,6 +96,12 @@ def _pytest(folder: Path, rung: Checkpoint, arguments: list[str], **how: Any) ->
     return subprocess.run([*command, *arguments], cwd=folder, env=environment, check=False, **how)
 
 
+def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem | None:
+    """The first problem of a module that this one builds on: it cannot be imported there."""
+    needs = (export_one(root, ladder.by_id[i]) for i in ladder.transitive_needs(rung.id))
+    return next((result.problem for result in needs if result.problem), None)
+
+
 def check_unit_tests(
     root: Path, ladder: Ladder, rung: Checkpoint, arguments: tuple[str, ...] = ()
 ) -> UnitTests:
@@ -118,10 +128,21 @@ def check_unit_tests(
                 got="the process that ran them died",
                 command=f"tito test {rung.id}",
             )
-            return UnitTests(0, (died,), time.perf_counter() - begin)
+            return UnitTests(0, (died,), time.perf_counter() - begin, ran=False)
         failures = _failures(told, _Places(root, ladder, rung, folder))
+    problem = problem_below(root, ladder, rung) if failures else None
+    if problem is not None:
+        first = Failure(
+            _fit(f"an earlier module cannot be used: {problem.message}"),
+            hint=problem.mend,
+            file=problem.file,
+            line=problem.line,
+            command=f"tito module complete {rung.id}",
+        )
+        failures = (first, *failures)
     passed = sum(test["outcome"] == "passed" for test in told.get("tests", ()))
-    return UnitTests(passed, failures, time.perf_counter() - begin)
+    ran = bool(told.get("tests"))
+    return UnitTests(passed, failures, time.perf_counter() - begin, ran)
 
 
 class _Places:
@@ -167,7 +188,9 @@ def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
             hint="no test of this module can run until it can be imported",
             file=rung.source,
             command=f"tito test {rung.id}",
-            output=str(collector.get("longrepr") or "").replace(f"{places.folder}/", ""),
+            output=str(collector.get("longrepr") or "")
+            .partition("Traceback:\n")[2]
+            .replace(f"{places.folder}/", ""),
         )
         for collector in told.get("collectors", ())
         if collector.get("outcome") == "failed"

@@ -7,9 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from tito.cli.actions import add_action
-from tito.cli.console import console, quote, say, say_json
+from tito.cli.console import console, quote, say, say_failure, say_json
 from tito.ladder import Checkpoint, Ladder, load_ladder
-from tito.render.failure import describe
 from tito.render.words import LOOKS
 from tito.report import CheckpointResult, Report, dump_report, load_report, save_report
 
@@ -135,7 +134,7 @@ def show_checkpoint(result: CheckpointResult, *, verbose: bool) -> None:
     failures = [test.failure for test in result.tests if test.failure]
     for failure in failures if verbose else failures[:1]:
         say()
-        say(quote(describe(failure)))
+        say_failure(failure)
     hidden = len(failures) - 1
     if hidden > 0 and not verbose:
         plural = "s" if hidden > 1 else ""

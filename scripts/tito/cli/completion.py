@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         f"for this session:\n{now}\n\n"
         f"for good (make the folder first; again after an update of tito):\n{files}\n\n"
-        "zsh wants `fpath+=~/.zfunc` before `compinit` in ~/.zshrc. The script holds the commands,\n"
+        "zsh wants `fpath+=~/.zfunc` before `compinit` in ~/.zshrc. It holds the commands,\n"
         "options and modules, taken from the tool itself, and runs nothing while you type."
     )
     parser.set_defaults(run=run, anywhere=True)

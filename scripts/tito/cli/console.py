@@ -8,12 +8,15 @@ import codecs
 import io
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 
 from tito.render.escape import plain
+
+if TYPE_CHECKING:
+    from tito.report import Failure
 
 _console: Console | None = None
 
@@ -63,6 +66,31 @@ def console() -> Console:
 def say(text: str = "", *, style: str | None = None) -> None:
     """Print a line of our own words; Rich markup is honoured."""
     console().print(text, style=style)
+
+
+def row(label: str, text: str, *, indent: int = 6, style: str = "bold") -> None:
+    """Print a labelled line of markup; what does not fit goes on under the text."""
+    out = console()
+    if not out.is_terminal:
+        say(f"{label:<{indent}}{text}")
+        return
+    from rich.text import Text
+
+    lines = Text.from_markup(text).wrap(out, max(20, out.width - indent))
+    for i, line in enumerate(lines or [Text()]):
+        line.rstrip()
+        out.print(Text(f"{'' if i else label:<{indent}}", style=style) + line)
+
+
+def say_failure(failure: "Failure") -> None:
+    """Print a failure; long parts go on under their own text."""
+    from tito.render.failure import LABEL_WIDTH, describe
+
+    headline, *parts = describe(failure).split("\n")
+    row("", quote(headline), indent=0)
+    indent = LABEL_WIDTH + 2
+    for part in parts:
+        row(quote(part[:indent]), quote(part[indent:]), indent=indent, style="none")
 
 
 def quote(text: str) -> str:

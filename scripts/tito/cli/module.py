@@ -2,10 +2,11 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 from tito.cli.actions import add_action
-from tito.cli.console import console, quote, say, say_json
-from tito.cli.status import mark, row, words
+from tito.cli.console import console, quote, row, say, say_failure, say_json
+from tito.cli.status import mark, words
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.progress import Progress, Rung, load_progress
@@ -58,6 +59,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     view.add_argument("--path", action="store_true", help="print only where the file is")
     view.set_defaults(run=run_view)
+    graph = add_action(
+        actions,
+        "graph",
+        "the map of the course: what each module needs, and what its source really imports",
+        teaches="`needs` comes from the ladder, `imports` from the modules of this tree.",
+    )
+    graph.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file instead")
+    graph.set_defaults(run=run_graph)
     for action in (start, test, complete, view):
         action.add_argument("module", metavar="NN", help=MODULE)
 
@@ -226,7 +235,6 @@ def _working(label: str) -> object:
 
 def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label: str) -> bool:
     """Step 1: the unit tests; the first failure is shown in full."""
-    from tito.render.failure import describe
     from tito.unittests import check_unit_tests
 
     if options.skip_test:
@@ -242,9 +250,10 @@ def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label
         say(f"{label}[green]{LOOKS['passed'].mark}[/] {tests.passed} passed, {tests.seconds:.1f} s")
         return True
     total = tests.passed + len(tests.failures)
-    say(f"{label}[red]{LOOKS['failed'].mark}[/] {len(tests.failures)} of {total} do not pass\n")
+    count = f"{len(tests.failures)} of {total} do not pass" if tests.ran else "they cannot run"
+    say(f"{label}[red]{LOOKS['failed'].mark}[/] {count}\n")
     if tests.failures:
-        say(quote(describe(tests.failures[0])))
+        say_failure(tests.failures[0])
     say(f"\nthen again: [bold]tito module complete {c.id}[/]")
     return False
 
@@ -341,3 +350,18 @@ def capability(question: str) -> str:
     if question.startswith("Can I ") and question.endswith("?"):
         return f"I can {question[6:-1]}."
     return question
+
+
+def run_graph(options: argparse.Namespace) -> int:
+    """Print the map of the course, or draw it."""
+    from tito.files import write_atomic
+    from tito.overview import read_overview
+    from tito.render.overview import overview_svg, overview_text
+
+    overview = read_overview(options.root, load_ladder(options.root))
+    if options.svg is None:
+        print(overview_text(overview), end="")
+        return 0
+    write_atomic(options.svg, overview_svg(overview))
+    say(f"drawn: {quote(str(options.svg))}")
+    return 0

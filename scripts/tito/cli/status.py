@@ -2,10 +2,8 @@
 
 import argparse
 
-from rich.text import Text
-
 from tito.cli.actions import add_report
-from tito.cli.console import console, quote, say, say_json
+from tito.cli.console import quote, row, say, say_json
 from tito.ladder import load_ladder
 from tito.progress import Progress, Rung, load_progress
 from tito.reflection import Reflection, read_reflection
@@ -66,18 +64,6 @@ def _headline(progress: Progress) -> str:
 def _bar(progress: Progress) -> str:
     """The ladder as a row of marks."""
     return " ".join(mark(rung) for rung in progress.rungs)
-
-
-def row(label: str, text: str) -> None:
-    """Print a labelled line; what does not fit goes on under the text."""
-    out = console()
-    if not out.is_terminal:
-        say(f"{label:<6}{text}")
-        return
-    lines = Text.from_markup(text).wrap(out, max(20, out.width - 6))
-    for i, line in enumerate(lines):
-        line.rstrip()
-        out.print(Text(f"{'' if i else label:<6}", style="bold") + line)
 
 
 def _notes(progress: Progress) -> list[str]:

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from tito.cli.actions import add_action
-from tito.cli.console import console, quote, say, say_json
+from tito.cli.console import console, quote, row, say, say_json
 
 MARKS = {"ok": "[green]✓[/]", "warn": "[yellow]![/]", "bad": "[red]✗[/]"}
 
@@ -39,9 +39,9 @@ def run_doctor(options: argparse.Namespace) -> int:
         found.append(check)
         if options.json:
             continue
-        say(f"{MARKS[check.state]} {check.name:<12}{quote(check.fact)}")
+        row("", f"{MARKS[check.state]} {check.name:<12}{quote(check.fact)}", indent=0)
         if check.mend:
-            say(f"{'':<14}→ {quote(check.mend)}")
+            row("", f"→ {quote(check.mend)}", indent=14)
     bad = sum(check.state == "bad" for check in found)
     if options.json:
         say_json([vars(check) for check in found])

@@ -44,7 +44,8 @@ def run(options: argparse.Namespace) -> int:
 
 def run_units(options: argparse.Namespace, ladder: Ladder, wanted: list[Checkpoint]) -> int:
     """Run the unit tests of some modules with pytest's own output."""
-    from tito.unittests import run_unit_tests
+    from tito.cli.console import quote
+    from tito.unittests import problem_below, run_unit_tests
 
     arguments = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else [])]
     worst, failed = 0, []
@@ -57,6 +58,8 @@ def run_units(options: argparse.Namespace, ladder: Ladder, wanted: list[Checkpoi
             say(f"no unit test of {rung.folder} matches {options.k!r}")
             status = 5 if len(wanted) == 1 else 0
         worst = max(worst, status)
+        if status and (problem := problem_below(options.root, ladder, rung)):
+            say(f"[red]mend first[/]  {quote(str(problem))}")
         if status:
             failed.append(rung.id)
             if options.x:
@@ -72,10 +75,9 @@ def run_units(options: argparse.Namespace, ladder: Ladder, wanted: list[Checkpoi
 def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> int:
     """Run a checkpoint and show what its integration tests say."""
     from tito.cli.checkpoint import MARKS, Progress
-    from tito.cli.console import quote
+    from tito.cli.console import quote, say_failure
     from tito.cli.main import Usage
     from tito.grading.grade import grade, new_seed
-    from tito.render.failure import describe
 
     if not (options.root / rung.file).is_file():
         raise Usage(f"this tree has no {rung.file}")
@@ -94,7 +96,7 @@ def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoin
     failure = next((test.failure for test in tests if test.failure), None)
     if failure:
         say()
-        say(quote(describe(failure)))
+        say_failure(failure)
     say(f"\n{passed} of {len(tests)} integration tests passed")
     if not tests and options.k:
         say(f"no integration test of {rung.folder} matches {options.k!r}")
