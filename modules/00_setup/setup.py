@@ -419,6 +419,9 @@ if __name__ == "__main__":
 #
 #     needs  a: –    b: a    c: a    d: b c        layers  [a] [b c] [d]
 #
+# The course's own map is made this way from the real imports of the modules: `tito module graph`
+# prints it, and [overview.svg](overview.svg) shows it.
+#
 # The same idea runs your gradients in module 05: a node waits until all that use it have reported.
 # Cost: each round looks at all that is left, so layers × modules in the worst case. Walking down
 # from each module instead would walk every *path*, and a graph of 50 diamonds has 2⁵⁰ of those.
