@@ -67,14 +67,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     graph.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file instead")
     graph.set_defaults(run=run_graph)
-    graph = add_action(
-        actions,
-        "graph",
-        "the map of the course: what each module needs, and what its source really imports",
-        teaches="`needs` comes from the ladder, `imports` from the modules of this tree.",
-    )
-    graph.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file instead")
-    graph.set_defaults(run=run_graph)
     for action in (start, test, complete, view):
         action.add_argument("module", metavar="NN", help=MODULE)
 
@@ -358,21 +350,6 @@ def capability(question: str) -> str:
     if question.startswith("Can I ") and question.endswith("?"):
         return f"I can {question[6:-1]}."
     return question
-
-
-def run_graph(options: argparse.Namespace) -> int:
-    """Print the map of the course, or draw it."""
-    from tito.files import write_atomic
-    from tito.overview import read_overview
-    from tito.render.overview import overview_svg, overview_text
-
-    overview = read_overview(options.root, load_ladder(options.root))
-    if options.svg is None:
-        print(overview_text(overview), end="")
-        return 0
-    write_atomic(options.svg, overview_svg(overview))
-    say(f"drawn: {quote(str(options.svg))}")
-    return 0
 
 
 def run_graph(options: argparse.Namespace) -> int:
