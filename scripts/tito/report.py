@@ -299,12 +299,17 @@ class ReflectionText(Record):
 
 @record
 class Integrity(Record):
-    """The course's own files against the release's manifest (its version, or null if absent)."""
+    """The course's own files against the release's manifest (its version, or null if absent).
+
+    `restored` are those of `modified` and `missing` whose released text the repository's history
+    still had: they were graded as released.
+    """
 
     manifest: Name | None
     modified: Annotated[tuple[File, ...], Items(500)]
     missing: Annotated[tuple[File, ...], Items(500)]
     unexpected: Annotated[tuple[File, ...], Items(500)]
+    restored: Annotated[tuple[File, ...], Items(500)] = ()
 
 
 @record

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tito import __version__
+from tito.grading.pristine import integrity, judge
 from tito.grading.run import LadderOutcome, Progress, run_ladder
 from tito.grading.score import score_ladder
 from tito.grading.snapshot import take
-from tito.ladder import Checkpoint, Ladder
+from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.manifest import inspect
 from tito.milestones import recorded_runs
 from tito.progress import needs_digest
 from tito.reflection import reflections
@@ -22,7 +24,6 @@ from tito.report import (
     SCHEMA_VERSION,
     Course,
     Environment,
-    Integrity,
     Isolation,
     Layer,
     Problem,
@@ -101,7 +102,7 @@ def grade(
 
     Args:
         root: A TinyTorch tree; it is read once, at the beginning, and nothing is written to it.
-        ladder: The tree's ladder.
+        ladder: The tree's ladder; a changed one gives way to the released one where that is known.
         rungs: The checkpoints to run; the others count as not started, and block none.
         seed: Makes every test's random inputs.
         progress: Called after each test.
@@ -111,8 +112,16 @@ def grade(
         FileProblem: If a hand-written file of the package cannot be read.
     """
     begin = time.perf_counter()
-    snapshot = take(root, ladder)
-    outcome = run_ladder(root, ladder, snapshot, rungs, seed=seed, progress=progress, start=start)
+    found = inspect(root)
+    with judge(root, found) as judging:
+        if judging != root:
+            ladder = load_ladder(judging)
+            rungs = [ladder.by_id[rung.id] for rung in rungs if rung.id in ladder.by_id]
+        snapshot = take(root, ladder, found.pristine)
+        outcome = run_ladder(
+            judging, ladder, snapshot, rungs, seed=seed, progress=progress, start=start,
+            installed=judging == root,
+        )  # fmt: skip
     asked_for = {rung.id for rung in rungs}
     left_out = [rung.id for rung in ladder.checkpoints if rung.id not in asked_for]
     standing = score_ladder(ladder, outcome.runs, recorded_runs(root, ladder), assumed=left_out)
@@ -140,7 +149,7 @@ def grade(
         environment=_environment(outcome),
         isolation=_isolation(outcome.isolation),
         problems=problems,
-        integrity=Integrity(manifest=None, modified=(), missing=(), unexpected=()),
+        integrity=integrity(found),
         reflections=reflections(root, ladder),
         **revision(root),
         **{name: getattr(standing, name) for name in standing.__slots__}

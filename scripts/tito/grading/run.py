@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tito.files import FileProblem, read_text
+from tito.grading.pristine import LAUNCH
 from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
 from tito.isolation.limits import protect_grader
@@ -50,6 +51,8 @@ def _environment() -> dict[str, str]:
 def _session(job: dict[str, Any], seconds: float, progress: Progress) -> tuple[dict | None, str]:
     """Run one session; returns its raw report, or None and the rung at which it ended."""
     command = [sys.executable, "-I", "-m", "tito.grading.session"]
+    if not job.pop("installed"):
+        command = [sys.executable, "-I", "-c", LAUNCH, job["root"]]
     at = job["rungs"][0]
     with (
         tempfile.TemporaryFile() as errors,
@@ -226,6 +229,7 @@ def run_ladder(
     seed: int,
     progress: Progress = lambda message: None,
     start: str | None = None,
+    installed: bool = True,
 ) -> LadderOutcome:
     """Run the checkpoints of `rungs` against a snapshot of the student's package.
 
@@ -239,6 +243,7 @@ def run_ladder(
         seed: Seeds the inputs of every test.
         progress: Called with {"rung", "test", "status"} after each test.
         start: How workers start: None for the best at hand, "fork" or "spawn".
+        installed: Whether the installed tool judges, or that of `root`.
     """
     package = {name: asdict(part) for name, part in snapshot.package.items()}
     protect_grader()  # this process holds the whole environment; the session gets a part of it
@@ -247,7 +252,7 @@ def run_ladder(
     while waiting:
         with tempfile.TemporaryDirectory(prefix="tito-grade-") as folder:
             job = {"root": str(root), "rungs": [r.id for r in waiting], "package": package}
-            job |= {"seed": seed, "folder": folder, "start": start}
+            job |= {"seed": seed, "folder": folder, "start": start, "installed": installed}
             seconds = SESSION_MARGIN + sum(rung.seconds for rung in waiting)
             raw, at = _session(job, seconds, progress)
         if raw is not None:

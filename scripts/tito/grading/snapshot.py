@@ -1,5 +1,6 @@
 """Take the package under test out of a tree, once, as text: nothing can change it afterwards."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,14 +35,16 @@ class Snapshot:
     digests: dict[str, str]
 
 
-def _faces(root: Path, ladder: Ladder) -> dict[str, Part]:
-    """The hand-written part of the package."""
+def _faces(root: Path, ladder: Ladder, pristine: Mapping[str, bytes]) -> dict[str, Part]:
+    """The hand-written part of the package, with the released text of what was changed."""
     parts = {}
-    for file in faces(root, ladder):
+    lost = {p for p in pristine if p.startswith("tinytorch/") and p.endswith(".py")}
+    for file in sorted({*faces(root, ladder), *lost}):
         *folders, name = file.removesuffix(".py").split("/")
         is_package = name == "__init__"
         dotted = ".".join(folders if is_package else [*folders, name])
-        parts[dotted] = Part(read_text(root, file), file, is_package=is_package)
+        text = pristine[file].decode() if file in pristine else read_text(root, file)
+        parts[dotted] = Part(text, file, is_package=is_package)
     return parts
 
 
@@ -52,13 +55,13 @@ def _source_of(result: Exported) -> Part:
     return Part(result.text, result.rung.source)
 
 
-def take(root: Path, ladder: Ladder) -> Snapshot:
+def take(root: Path, ladder: Ladder, pristine: Mapping[str, bytes] | None = None) -> Snapshot:
     """Read the tree at `root`: only regular files, no links followed, sizes capped.
 
     Raises:
         FileProblem: If a hand-written file of the package itself cannot be read.
     """
-    package = _faces(root, ladder)
+    package = _faces(root, ladder, pristine or {})
     problems, missing, digests = [], [], {}
     for rung in ladder.checkpoints:
         if not (root / rung.file).is_file() and not (root / "modules" / rung.folder).exists():

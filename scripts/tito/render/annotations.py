@@ -11,10 +11,12 @@ from tito.report import Failure, Report
 MOST = 10  # what Actions shows of one step
 
 
-def annotation(title: str, message: str, file: str | None, line: int | None) -> str:
-    """One `::error` command on one line, whatever its texts hold."""
+def annotation(
+    title: str, message: str, file: str | None, line: int | None, level: str = "error"
+) -> str:
+    """One `::error` or `::warning` command on one line, whatever its texts hold."""
     place = f"file={command_property(file)},line={line or 1}," if file else ""
-    return f"::error {place}title={command_property(title)}::{command_message(message)}"
+    return f"::{level} {place}title={command_property(title)}::{command_message(message)}"
 
 
 def _message(failure: Failure) -> str:
@@ -22,9 +24,22 @@ def _message(failure: Failure) -> str:
     return describe(replace(failure, output="", traceback=()))
 
 
+def _integrity(report: Report) -> list[str]:
+    """One warning that names the course's files that are not as released, if there are any."""
+    changed = (*report.integrity.modified, *report.integrity.missing)
+    if not changed:
+        return []
+    names = "\n".join(changed[:MOST]) + (
+        f"\nand {len(changed) - MOST} more" * (len(changed) > MOST)
+    )
+    title = "Files of the course are not as released"
+    return [annotation(title, names, changed[0], None, "warning")]
+
+
 def annotations(report: Report) -> list[str]:
-    """At most ten: files that could not be used, then the first failure of every checkpoint
-    that was begun, then the second ones, and so on. What is not started is left alone."""
+    """A warning about files of the course that were changed, and at most ten errors: files that
+    could not be used, then the first failure of every checkpoint that was begun, then the second
+    ones, and so on. What is not started is left alone."""
     found = [
         annotation(f"{problem.file} cannot be used", f"{problem.message}\n{problem.mend}",
                    problem.file, problem.line)
@@ -43,4 +58,4 @@ def annotations(report: Report) -> list[str]:
         columns.append(shown[:MOST])
     for row in zip_longest(*columns):
         found += [text for text in row if text is not None]
-    return found[:MOST]
+    return _integrity(report) + found[:MOST]

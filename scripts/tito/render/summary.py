@@ -4,11 +4,12 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from tito.manifest import MANIFEST_FILE
 from tito.render.choose import begun, failing
 from tito.render.escape import code, fence, markdown
 from tito.render.failure import describe
 from tito.render.words import LOOKS, level_phrase, next_words, points_words, stage_percent
-from tito.report import CheckpointResult, ReflectionText, Report, StageResult
+from tito.report import CheckpointResult, Integrity, ReflectionText, Report, StageResult
 
 LIMIT = 900_000  # bytes; Actions refuses a summary above 1 MiB
 PATHS_SHOWN = 20
@@ -116,6 +117,32 @@ def _paths(paths: tuple[str, ...]) -> str:
     return f"{names} and {more} more" if more > 0 else names
 
 
+def _integrity(integrity: Integrity) -> Iterator[str]:
+    """Which files of the course are not as released, and by which text they were graded."""
+    restored, lost = set(integrity.restored), (*integrity.modified, *integrity.missing)
+    kinds = {
+        "course files changed": integrity.modified,
+        "course files missing": integrity.missing,
+        "files that are not the course's": integrity.unexpected,
+    }
+    for word, paths in kinds.items():
+        if paths:
+            yield f"- **Integrity:** {word}: {_paths(paths)}"
+    if MANIFEST_FILE in lost:
+        yield (
+            f"- **Integrity:** without its manifest, {code(MANIFEST_FILE)}, nobody can say whether "
+            f"this tree is as released; bring it back with {code('tito update')}"
+        )
+    as_is = tuple(path for path in lost if path not in restored and path != MANIFEST_FILE)
+    if restored:
+        yield f"- **Integrity:** graded with the released text of {_paths(integrity.restored)}"
+    if as_is:
+        yield (
+            f"- **Integrity:** graded as they are, because the history at hand does not hold the "
+            f"released text: {_paths(as_is)}"
+        )
+
+
 def _trust(report: Report) -> Iterator[str]:
     """What an instructor should know about how far to trust the run; nothing when all is well."""
     lines = []
@@ -126,13 +153,7 @@ def _trust(report: Report) -> Iterator[str]:
         for layer in report.isolation.layers
         if not layer.active
     ]
-    kinds = {"changed": report.integrity.modified, "missing": report.integrity.missing,
-             "not of the course": report.integrity.unexpected}  # fmt: skip
-    lines += [
-        f"- **Integrity:** course files {word}: {_paths(paths)}"
-        for word, paths in kinds.items()
-        if paths
-    ]
+    lines += _integrity(report.integrity)
     if lines:
         yield "## About this run\n\n" + "\n".join(lines)
 
