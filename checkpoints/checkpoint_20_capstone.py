@@ -45,7 +45,7 @@ import time
 import numpy as np
 from tinytorch.core.activations import ReLU
 from tinytorch.core.capstone import Batcher, Histogram, InferenceServer, ModelBundle, Overloaded
-from tinytorch.core.capstone import DriftMonitor, Rollout, build
+from tinytorch.core.capstone import DriftMonitor, Rollout, Submission, build
 from tinytorch.core.layers import Dropout, Flatten, Linear, Module, Sequential
 from tinytorch.core.quantization import quantize_model
 from tinytorch.core.spatial import BatchNorm2d, Conv2d, MaxPool2d
@@ -205,6 +205,7 @@ def crowded(rows):
 def together(clients, rounds):
     """Ask from several threads at once; return every (question, answer)."""
     server, answers = doubling(max_batch=8, max_wait=0.002), []
+    server.handle("GET", "/health", {}, b"")
 
     def client(number):
         for turn in range(rounds):
@@ -228,11 +229,11 @@ def observed(bounds, values):
     return [(end, dict(labels), value) for end, labels, value in histogram.samples()]
 
 
-def stream(max_batch, requests=64, width=1024):
-    """Prepare a function that answers many requests through a Batcher."""
-    net = Sequential(Linear(width, width), ReLU(), Linear(width, 10))
-    bundle = ModelBundle(net, "net", (width,))
-    rows = np.random.default_rng(0).random((requests, width), np.float32)
+def stream(max_batch, requests=64, depth=20):
+    """Prepare a function that answers many requests to a deep, thin network through a Batcher."""
+    net = Sequential(*(part for _ in range(depth) for part in (Linear(8, 8), ReLU())))
+    bundle = ModelBundle(net, "net", (8,))
+    rows = np.random.default_rng(0).random((requests, 8), np.float32)
 
     def run():
         batcher = Batcher(bundle.predict, max_batch=max_batch, max_wait=1.0)
@@ -242,6 +243,15 @@ def stream(max_batch, requests=64, width=1024):
         return sum(float(future.result(0)[0]) for future in futures)
 
     return run
+
+
+def submitted():
+    """Measure a network that says 1 where its input is positive; 3 of 4 labels agree."""
+    net = Sequential(Linear(1, 2, bias=False))
+    net[0].weight.data = np.array([[0], [1]], np.float32)
+    bundle, x = ModelBundle(net, "sign", (1,)), np.array([[1], [2], [-1], [3]], np.float32)
+    entry = Submission.measure("sign", bundle, x, np.array([1, 1, 0, 0]))
+    return entry.accuracy, entry.size_bytes == len(bundle.pack()), 0 < entry.latency_seconds < 1
 
 
 def decisions(bad, bad_candidate):
@@ -419,7 +429,7 @@ def test_a_file_written_by_hand_predicts(rng):
 def test_batches_are_taken_in_order():
     """Submit 7 rows where 5 have room, and collect batches of at most 3."""
     batcher = WORK.queue(max_batch=3, max_wait=0.01, max_queue=5)
-    expect_equal(WORK.put(batcher, range(7)), 5, call="rows taken with max_queue=5")
+    expect_equal(WORK.put(batcher, list(range(7))), 5, call="rows taken with max_queue=5")
     expect_equal(WORK.take(batcher)[0], [0, 1, 2], call="collect()")
     expect_equal(WORK.take(batcher)[0], [3, 4], call="collect() again")
 
@@ -589,6 +599,7 @@ def test_ks_distance(rng):
         (rng.normal(size=60), rng.normal(0.4, size=45)),
         (rng.integers(0, 4, 50) * 1.0, rng.integers(0, 5, 30) * 1.0),
         (np.zeros(5), np.ones(7)),
+        (np.ones(7), np.zeros(5)),
     ):
         expect(ks_test(a, b)[0], distance_by_loops(a, b), call="ks_test(a, b)[0]")
     same = rng.normal(size=500)
@@ -658,8 +669,8 @@ def test_buckets(rng):
 )
 def test_decisions():
     """Decide with few answers, equal errors, more errors (z = 2.2 and 3.3), and fewer."""
-    for bad, bad_c, wanted in ((10, 10, "advance"), (10, 22, "advance"), (10, 30, "rollback"),
-                               (40, 10, "advance"), (0, 0, "advance"), (200, 200, "advance")):  # fmt: skip
+    cases = [(10, 10, "advance"), (10, 22, "advance"), (10, 30, "rollback"), (40, 10, "advance")]
+    for bad, bad_c, wanted in (*cases, (0, 0, "advance"), (200, 200, "advance")):
         after = "done" if wanted == "rollback" else "wait"
         call = f"decisions at 199, 200, 200 answers; {bad} and {bad_c} errors"
         expect_equal(WORK.decisions(bad, bad_c), ["wait", wanted, after], call=call)
@@ -729,7 +740,7 @@ def test_many_clients_get_their_own_answers():
 def test_batching_pays():
     """Answer 64 requests in batches of 32, against one by one."""
     share = timed(WORK.stream(32), repeat=5) / timed(WORK.stream(1), repeat=5)
-    expect_at_most(share, 0.75, call="64 requests in batches of 32", what="time against one by one")
+    expect_at_most(share, 0.4, call="64 requests in batches of 32", what="time against one by one")
 
 
 @asks("performance", step=4, of="ks_test", hint="sort once, then searchsorted; no pairs of values")
