@@ -12,7 +12,7 @@ import time
 import pytest
 
 from tito.grading.score import Run, score_ladder
-from tito.ladder import LadderError
+from tito.ladder import LadderError, parse_ladder
 from tito.milestones import (
     RECORD_LIMIT,
     find,
@@ -85,6 +85,26 @@ def test_every_milestone_here_has_one_script_and_a_readme(root, ladder):
         assert f"python {script.relative_to(root).as_posix()} --quick" in text
         assert len(text.splitlines()) <= 200
         assert (script.parent / "README.md").is_file()
+
+
+@pytest.mark.parametrize("minutes", ["0", "51", '"30"', "2.5", "true"])
+def test_the_minutes_of_a_milestone_fit_a_job(root, minutes):
+    text = (root / "checkpoints" / "ladder.toml").read_text(encoding="utf-8")
+    with pytest.raises(LadderError, match="06_2018_mlperf: minutes must be a whole number from 1"):
+        parse_ladder(text.replace("minutes = 20\n", f"minutes = {minutes}\n"))
+
+
+@pytest.mark.parametrize(
+    ("name", "targets"),
+    [("03", ("0.96", "0.98")), ("04", ("0.98", "0.99", "0.75")), ("05", ("1.88",))],
+)
+def test_the_ladder_states_the_figures_of_the_scripts(root, ladder, name, targets):
+    milestone = find(ladder, name)
+    script = script_of(root, milestone).read_text(encoding="utf-8")
+    for target in targets:
+        assert re.search(rf"Settings\(.*, {target}\)", script)
+        shown = target if float(target) > 1 else f"{100 * float(target):.0f}%"
+        assert shown in milestone.must
 
 
 @pytest.mark.parametrize(

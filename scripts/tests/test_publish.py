@@ -87,6 +87,27 @@ def test_a_lost_race_is_tried_again(remote, tmp_path):
     assert git("rev-list", "badges", at=remote) == commit
 
 
+def test_what_is_there_can_be_kept_also_after_a_lost_race(remote):
+    """The function sees the branch as it is at each attempt: of two records none is lost."""
+    send(remote, {"milestones/01.json": b"one", "report.json": b"{}"})
+    seen: list[dict[str, bytes]] = []
+
+    def add(there):
+        seen.append(dict(there))
+        if len(seen) == 1:  # somebody else comes between
+            send(remote, {**there, "milestones/02.json": b"two"})
+        return {**there, "milestones/03.json": b"three"}
+
+    send(remote, add)
+    assert [sorted(names) for names in seen] == [
+        ["milestones/01.json", "report.json"],
+        ["milestones/01.json", "milestones/02.json", "report.json"],
+    ]
+    assert content(remote, "milestones/02.json") == "two"
+    assert content(remote, "milestones/03.json") == "three"
+    assert git("rev-list", "--count", "badges", at=remote) == "1"
+
+
 def test_many_at_once_leave_one_whole_commit(remote):
     sent: list[str] = []
 

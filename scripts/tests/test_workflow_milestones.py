@@ -9,12 +9,14 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 from gitserver import GitServer
 from workflow import JobResult, Runner, run_workflow
 
+from tito.cli.milestone import MARGIN
 from tito.files import write_atomic
 from tito.ladder import load_ladder
-from tito.milestones import find, make_plan, parse_record, run_script
+from tito.milestones import GRACE, find, make_plan, parse_record, run_script
 from tito.publish import publish
 from tito.published import better, publication, published_records
 from tito.render import render_all
@@ -112,6 +114,25 @@ class Repository:
         return set(self.git("ls-tree", "-r", "--name-only", "badges", at=self.bare).split())
 
 
+def test_the_token_is_in_the_step_that_publishes_and_no_other():
+    """And every job but the last may only read."""
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert [s["name"] for s in steps if "token" in str(s).lower()] == ["Publish the milestones"]
+    assert steps[-1]["env"] == {"GITHUB_TOKEN": "${{ github.token }}"}
+    rights = {name: job["permissions"]["contents"] for name, job in jobs.items()}
+    assert rights == {"plan": "read", "run": "read", "publish": "write"}
+    assert "secrets" not in str(jobs)
+
+
+def test_a_job_leaves_time_to_save_what_a_run_has_reached(ladder):
+    jobs = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]
+    assert GRACE < MARGIN
+    for milestone in ladder.milestones:
+        assert milestone.must
+        assert milestone.minutes + MARGIN < jobs["run"]["timeout-minutes"]
+
+
 def planned(jobs: dict[str, list[JobResult]]) -> list[str]:
     """The numbers of the milestones in the matrix."""
     matrix = json.loads(jobs["plan"][0].outputs["matrix"])
@@ -161,7 +182,7 @@ def test_each_leaves_a_record_a_curve_and_a_log(ran, ladder):
         ET.fromstring(files["quick.svg"].read_text())
         assert "RESULT" in files["log.txt"].read_text()
     first = jobs["run"][0].summary
-    assert "## 1957 Perceptron: reached" in first
+    assert "## 1957 Perceptron: the quick run reached its figure" in first
     assert "Must reach: 100% on separable data" in first
     assert "mistakes by cards shown" in first
 
@@ -290,7 +311,7 @@ def test_a_run_that_was_cut_off_goes_on_the_next_time(tmp_path):
     repository.edit(clock, "else 0.0001 * self.minutes", "else 60 * self.minutes")
     jobs = repository.run(**QUICK)
     assert "going on from step 1" in jobs["run"][0].log
-    assert "## 1986 Back-propagation: reached" in jobs["run"][0].summary
+    assert "## 1986 Back-propagation: the quick run reached" in jobs["run"][0].summary
     assert "milestones/03_1986_mlp.json" in repository.names()
     assert planned(repository.run(**QUICK)) == []
     again = {"event": "workflow_dispatch", "inputs": {"quick": True, "fresh": True}}

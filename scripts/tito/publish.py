@@ -3,6 +3,9 @@
 Git runs in an empty repository of its own, so no hook, filter, alias or setting of the graded
 tree takes part, and the tree's own branches cannot be touched. A token reaches Git through its
 environment only: not an argument, not a remote's address, not a line of any log.
+
+What has to outlive the replaced commit is read back from it at the moment of publishing, and again
+when another publication came between (`tito.published` keeps the records of milestones so).
 """
 
 import base64
@@ -44,7 +47,7 @@ class PublishError(Exception):
     """Nothing was published; the text says why and what to do."""
 
 
-class _Retry(PublishError):
+class Retry(PublishError):
     """The push lost a race or a connection: worth another try."""
 
 
@@ -109,20 +112,20 @@ def publish(
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", branch) or branch in ("main", "master"):
         raise PublishError(f"refusing to replace the branch {branch!r}; publish to `badges`")
     with tempfile.TemporaryDirectory(prefix="tito-publish-") as folder:
-        git = _Git(Path(folder), remote, environment)
+        git = Git(Path(folder), remote, environment)
         for attempt in range(ATTEMPTS):
             try:
                 old = git.look(branch)
                 there = git.read_tree(old) if old and callable(files) else {}
                 tree = git.write_tree(files(there) if callable(files) else files)
                 return git.replace(branch, old, tree, subject)
-            except _Retry as problem:
+            except Retry as problem:
                 last = problem
                 wait(0.5 * 2**attempt)
     raise PublishError(f"the push failed {ATTEMPTS} times, the last time with: {last}")
 
 
-class _Git:
+class Git:
     """Git in an empty bare repository, talking to one remote."""
 
     def __init__(self, folder: Path, remote: str, environment: Mapping[str, str]):
@@ -148,7 +151,7 @@ class _Git:
                 timeout=GIT_SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise _Retry(f"git {arguments[0]}: no answer in {GIT_SECONDS} s") from None
+            raise Retry(f"git {arguments[0]}: no answer in {GIT_SECONDS} s") from None
         if done.returncode != 0:
             raise self.explain(done.stderr.decode("utf-8", "replace"))
         return done.stdout.decode("utf-8", "replace").strip()
@@ -175,7 +178,7 @@ class _Git:
                 "the remote does not know who is pushing; set GITHUB_TOKEN, or publish from a "
                 "checkout that can push"
             )
-        return _Retry(" ".join(story.split())[-300:] or "git said nothing")
+        return Retry(" ".join(story.split())[-300:] or "git said nothing")
 
     def write_tree(self, files: Mapping[str, bytes]) -> str:
         """Store the files and return the id of the tree that holds them."""

@@ -117,6 +117,8 @@ def _row(found: Found) -> dict:
         "year": m.year,
         "title": m.title,
         "requires": list(m.requires),
+        "must": m.must,
+        "minutes": m.minutes,
         "missing": None if found.missing is None else list(found.missing),
         "here": found.script is not None,
         "unlocked": found.unlocked,

@@ -69,6 +69,8 @@ def milestone_page(
         problem: Why there is no record that can be used.
     """
     words = WORDS.get(status, "cut off, and goes on from its last saved state the next time")
+    if record is not None and record.quick and status in ("passed", "missed"):
+        words = f"the quick run {words} its figure"
     if status == "passed" and record is None:
         words = "without a record that can be used"
     parts = [f"## {milestone.year} {markdown(milestone.title)}: {words}"]
