@@ -388,7 +388,7 @@ def test_annotations_are_at_most_ten_whole_commands(report):
     for line in found:
         assert "\n" not in line
         assert "\r" not in line
-        match = re.fullmatch(r"::error (.*?)::(.*)", line)
+        match = re.fullmatch(r"::(?:error|warning) (.*?)::(.*)", line)
         assert match
         properties = [pair.split("=", 1)[0] for pair in match[1].split(",")]
         assert properties in (["file", "line", "title"], ["title"])

@@ -31,6 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "GITHUB_TOKEN authenticates if it is set. Exit status 1 if it could not be published."
     )
     publish.set_defaults(run=run_publish)
+    integrity = add_action(
+        actions, "integrity", "compare the course's files here with the release they came from"
+    )
+    integrity.set_defaults(run=run_integrity)
     show = add_action(actions, "show", "what a report says, at the terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="every failure of a checkpoint")
     show.set_defaults(run=run_show)
@@ -130,6 +134,28 @@ def run_publish(options: argparse.Namespace) -> int:
         complain(f"not published: {error}")
         return 1
     say(f"published {len(files)} files on the branch {options.branch} ({commit[:12]})")
+    return 0
+
+
+def run_integrity(options: argparse.Namespace) -> int:
+    """Name the files that are not as released; in an Actions step set the output `changed`."""
+    from tito.manifest import inspect
+
+    found = inspect(options.root)
+    lost = (*found.findings.modified, *found.findings.missing)
+    _append("GITHUB_OUTPUT", f"changed={'true' if lost else 'false'}\n")
+    rows = {
+        "changed": found.findings.modified,
+        "missing": found.findings.missing,
+        "not of the course": found.findings.unexpected,
+    }
+    for word, paths in rows.items():
+        for path in paths:
+            here = ", the history has its released text" if path in found.pristine else ""
+            say(f"{word}: {quote(path)}{here}")
+    if found.findings.clean:
+        release = found.manifest and f"release {found.manifest.course_version}"
+        say(f"as in {release}" if release else "this is the course itself: there is no release")
     return 0
 
 

@@ -37,9 +37,9 @@ def _integrity(report: Report) -> list[str]:
 
 
 def annotations(report: Report) -> list[str]:
-    """A warning about files of the course that were changed, and at most ten errors: files that
-    could not be used, then the first failure of every checkpoint that was begun, then the second
-    ones, and so on. What is not started is left alone."""
+    """At most ten: a warning about files of the course that were changed, files that could not be
+    used, then the first failure of every checkpoint that was begun, then the second ones, and so
+    on. What is not started is left alone."""
     found = [
         annotation(f"{problem.file} cannot be used", f"{problem.message}\n{problem.mend}",
                    problem.file, problem.line)
@@ -58,4 +58,4 @@ def annotations(report: Report) -> list[str]:
         columns.append(shown[:MOST])
     for row in zip_longest(*columns):
         found += [text for text in row if text is not None]
-    return _integrity(report) + found[:MOST]
+    return (_integrity(report) + found)[:MOST]
