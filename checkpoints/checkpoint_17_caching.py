@@ -68,10 +68,12 @@ def lookups(prompt, count, block):
     return list(spy.seen)
 
 
-def gives_array(model, ids):
-    """Whether the logits are a plain array."""
+def while_reading(model, ids):
+    """Whether the last norm records a graph, and the logits are a plain array."""
+    seen, norm = [], model.norm
+    model.norm = lambda x: seen.append(bool(grad_mode.enabled)) or norm(x)
     logits = read(model, ids, KVCache(model.config, len(ids), dtype="float64"))
-    return isinstance(logits, np.ndarray)
+    return seen[0], isinstance(logits, np.ndarray)
 
 
 def aliases(config):
@@ -311,7 +313,14 @@ def test_reading_in_parts(rng):
             got = read(model, ids[:, a:b], cache)
             expect(got, reference_next(state, ids[:, :b]), call=f"read(tokens {a} to {b - 1})")
             expect_equal(cache.length, b, call=f"length after reading {b} tokens")
-    expect_equal(BESIDE.gives_array(model, ids), True, call="does read return a NumPy array?")
+
+
+@asks("functionality", step=4, of="read", hint="a cache of bare numbers cannot carry gradients")
+def test_reading_records_nothing(rng):
+    """Read outside `no_grad`; look whether a graph is recorded, and what comes back."""
+    model, _ = lively_gpt(rng)
+    got = tuple(BESIDE.while_reading(model, rng.integers(0, 10, (2, 4))))
+    expect_equal(got, (False, True), call="read: (a graph is recorded, gives a NumPy array)")
 
 
 @asks("functionality", step=5, of="shared_beginning", hint="a column counts if all rows agree")
