@@ -95,7 +95,7 @@ class Text(Kind):
         if len(value) > self.most:
             fact = f"{len(value)} characters are more than the {self.most} allowed"
             raise RecordError(path, f"{fact}: {shown(value)}", "shorten it")
-        return cut(value, self.most)
+        return value if value.isascii() else cut(value, self.most)
 
     def make(self, value: Any, path: str) -> str:
         return self.read(cut(value, self.most) if isinstance(value, str) else value, path)
@@ -309,20 +309,26 @@ class Record:
         if not isinstance(value, Mapping):
             raise RecordError(path, f"expected an object, got {shown(value)}", "use an object")
         kinds = cls.kinds()
+        if value.keys() != kinds.keys():
+            raise cls._wrong_keys(value, path)
+        # What was read is valid field by field, so `__post_init__` has nothing to add.
+        made = object.__new__(cls)
+        for name, kind in kinds.items():
+            object.__setattr__(made, name, kind.read(value[name], f"{path}.{name}"))
+        made.check(path)
+        return made
+
+    @classmethod
+    def _wrong_keys(cls, value: Mapping[str, Any], path: str) -> RecordError:
+        """The error for an object that lacks a key, or has one too many."""
+        kinds = cls.kinds()
         for key in value:
             if key not in kinds:
                 near = nearest(key, kinds)
                 mend = f"did you mean {near!r}?" if near else f"keys are {', '.join(kinds)}"
-                raise RecordError(path, f"unknown key {shown(key)}", mend)
-        for name in kinds:
-            if name not in value:
-                raise RecordError(path, f"the key {name!r} is missing", "add it")
-        values = {name: kind.read(value[name], f"{path}.{name}") for name, kind in kinds.items()}
-        try:
-            return cls(**values)
-        except RecordError as error:  # a contradiction inside: say where in the document
-            inner = error.path.removeprefix(cls.__name__)
-            raise RecordError(path + inner, error.fact, error.mend) from None
+                return RecordError(path, f"unknown key {shown(key)}", mend)
+        name = next(name for name in kinds if name not in value)
+        return RecordError(path, f"the key {name!r} is missing", "add it")
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values, keys in field order."""
