@@ -161,7 +161,7 @@ def ran(tmp_path_factory) -> tuple[Repository, dict[str, list[JobResult]]]:
 @pytest.fixture(scope="module")
 def text(ran) -> str:
     """A good record, as JSON."""
-    return ran[0].published("milestones/01_1957_perceptron.json")
+    return (ran[0].folder / "kept/milestone-01_1957_perceptron/record.json").read_text()
 
 
 def test_the_unlocked_milestones_run_and_all_jobs_succeed(ran):
