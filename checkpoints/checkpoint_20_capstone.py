@@ -719,6 +719,12 @@ def test_networks_come_back_bit_by_bit():
         expect_equal(facts, wanted, call="name, version, input_shape, metadata")
 
 
+@asks("integration", step=1, of="ModelBundle.predict", hint="a row of outputs for a row of inputs")
+def test_a_bundle_is_measured():
+    """Measure accuracy, size and time of a bundle for the leaderboard."""
+    expect_equal(WORK.submitted(), (0.75, True, True), call="(accuracy, size is right, time is)")
+
+
 @asks(
     "integration", step=3, of="InferenceServer.predict", hint="each request waits for its own rows"
 )

@@ -226,10 +226,10 @@ def checked_settings(kind: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def setting(value: Any) -> Any:
-    """Undo `plain_setting`, and refuse what is no setting: objects, deep lists."""
-    if isinstance(value, list):
-        return tuple(setting(item) for item in value if not isinstance(item, list))
-    if not isinstance(value, KINDS_OF_SETTING) or (isinstance(value, float) and value != value):
+    """Undo `plain_setting`, and refuse what is no setting: objects, lists in lists."""
+    if isinstance(value, list) and not any(isinstance(item, list) for item in value):
+        return tuple(setting(item) for item in value)
+    if not isinstance(value, KINDS_OF_SETTING) or value != value:
         raise ValueError(f"{value!r} is no setting of a layer")
     return value
 

@@ -145,6 +145,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_error(self, code: int, message: str | None = None, explain: Any = None) -> None:
         """Refuse what `http.server` could not read as a request."""
+        self.request_version = "HTTP/1.1"
         self.send(refused(Refusal(code, message or HTTPStatus(code).phrase)), close=True)
 
     def drain(self, most: int = 1 << 24, seconds: float = 1.0) -> None:
