@@ -24,6 +24,29 @@ def compression(name: str, *arguments: Any, **named: Any) -> Any:
     return core("compression", name)(*arguments, **named)
 
 
+def acceleration(name: str, *arguments: Any, **named: Any) -> Any:
+    """Call something of module 18."""
+    return core("acceleration", name)(*arguments, **named)
+
+
+def folded(filters: int, channels: int, **settings: Any) -> Any:
+    """Fold a normalisation of so many channels into so many filters."""
+    norm = core("spatial", "BatchNorm2d")(channels, **settings)
+    return acceleration("fold_batchnorm", core("spatial", "Conv2d")(1, filters, 3), norm)
+
+
+def partly_training() -> Any:
+    """Accelerate a chain of which one layer is in training."""
+    model = core("layers", "MLP")(4, [6], 2).eval()
+    model[2].train()
+    return acceleration("accelerate", model)
+
+
+def images(*shape: int) -> Any:
+    """Ones, as an array."""
+    return np.ones(shape, np.float32)
+
+
 def layer(name: str, *arguments: Any) -> Any:
     """Make a layer of module 03."""
     return core("layers", name)(*arguments)
@@ -141,4 +164,85 @@ CASES = [
         ["(1, 3)", "(1, 4)"],
     ),
     ("logits of one axis", lambda: distilled((3,), (3,)), ValueError, ["(3,)", "(N, C)"]),
+    # Acceleration
+    (
+        "matrices that do not fit",
+        lambda: acceleration("matmul_blocked", images(2, 3), images(2, 3)),
+        ValueError,
+        ["(2, 3)"],
+    ),
+    (
+        "a vector for a matrix",
+        lambda: acceleration("matmul_naive", images(3), images(3, 2)),
+        ValueError,
+        ["(3,)"],
+    ),
+    (
+        "blocks of 0",
+        lambda: acceleration("matmul_blocked", images(2, 2), images(2, 2), 0),
+        ValueError,
+        ["block is 0"],
+    ),
+    ("matrices of 2.5", lambda: acceleration("measure_roofline", 2.5), ValueError, ["size is 2.5"]),
+    (
+        "a triad of nothing",
+        lambda: acceleration("measure_roofline", 8, 0),
+        ValueError,
+        ["length is 0"],
+    ),
+    (
+        "images of other channels",
+        lambda: acceleration("conv2d_im2col", images(1, 2, 4, 4), images(3, 1, 2, 2), images(3)),
+        ValueError,
+        ["2 channels", "1"],
+    ),
+    (
+        "a bias of another length",
+        lambda: acceleration("conv2d_direct", images(1, 1, 4, 4), images(3, 1, 2, 2), images(2)),
+        ValueError,
+        ["(2,)", "3 filters"],
+    ),
+    (
+        "an out of another shape",
+        lambda: acceleration("linear_relu", images(2, 3), images(4, 3), None, out=images(2, 3)),
+        ValueError,
+        ["(2, 3)", "(2, 4)"],
+    ),
+    (
+        "an out of another dtype",
+        lambda: acceleration("scale_shift_relu", images(2), images(1), images(1), np.ones(2)),
+        ValueError,
+        ["float64", "float32"],
+    ),
+    (
+        "batches of 0 rows",
+        lambda: acceleration("in_batches", np.abs, images(4), 0),
+        ValueError,
+        ["size is 0"],
+    ),
+    (
+        "no workers",
+        lambda: acceleration("in_workers", np.abs, images(4), 0),
+        ValueError,
+        ["workers is 0"],
+    ),
+    (
+        "a normalisation of other channels",
+        lambda: folded(4, 3),
+        ValueError,
+        ["3 channels", "4 filters"],
+    ),
+    (
+        "a normalisation by the batch",
+        lambda: folded(3, 3, track_running_stats=False),
+        ValueError,
+        ["running"],
+    ),
+    (
+        "a model in training",
+        lambda: acceleration("accelerate", layer("Linear", 2, 2)),
+        ValueError,
+        ["eval()"],
+    ),
+    ("a part in training", partly_training, ValueError, ["eval()"]),
 ]
