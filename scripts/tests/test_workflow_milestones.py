@@ -338,9 +338,6 @@ print("RESULT 01_1957_perceptron accuracy 1.0 target 1 PASS", flush=True)
     "change",
     [
         'record["value"] = 0.5',
-        'record["id"] = "05_2017_transformer"',
-        'record["points"] = 100',
-        'record["summary"] = "x" * 500',
         'record["code"] = "f" * 64',
         'target.symlink_to("/etc/hostname"); target = out / "other.json"',
     ],
