@@ -765,10 +765,10 @@ print(f"the same sums of 64 rows: NumPy's integers {slow:.1f} ms, blocks in BLAS
 
 # %% [markdown]
 # **Memory is saved, time is not.** On one thread of an AMD EPYC (`scripts/bench/bench_int8.py`), a
-# layer of 1024 × 1024 took 1.04 times float32's time for 256 rows and 1.13 times for 16; for one row
-# 11 times, since a million weights are cast to float32 to be used once. NumPy's own integers would
-# take 20 times as long as our blocks. And the cast has a price in memory while it lasts: a float32
-# copy of one block, 1024 inputs of all channels, here as large as the float layer was.
+# layer of 1024 × 1024 took 1.04 times float32's time for 256 rows, 1.13 times for 16, and for a row
+# alone 11 times, since a million weights are cast to float32 to be used once. NumPy's own integers
+# would take 20 times as long as our blocks. And the cast has a price in memory while it lasts: a
+# float32 copy of one block, 1024 inputs of all channels, here as large as the float layer was.
 #
 # ## Pitfalls
 #
