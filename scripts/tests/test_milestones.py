@@ -203,6 +203,16 @@ def test_a_locked_milestone_names_its_rungs(course, ladder):
     assert "next: tito checkpoint run 01" in done.stdout
 
 
+@pytest.mark.parametrize("words", [["list"], ["plan"], ["run", "01"]])
+def test_a_report_that_cannot_be_used_is_named(course, words):
+    """In a sentence, with exit status 2."""
+    (course / "report.json").write_text("{}")
+    done = tito(course, "milestone", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "report.json: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def script_run(course, name, *words, **options):
     """Run a milestone's script on the exported tree."""
     script = next((course / "milestones").glob(f"{name}_*/*.py"))

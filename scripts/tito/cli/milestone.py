@@ -27,7 +27,7 @@ from tito.milestones import (
     run_script,
 )
 from tito.render.escape import command_message, plain
-from tito.report import Report, load_report
+from tito.report import Report, ReportError, load_report
 
 RECORD_NAME, LOG = "record.json", "log.txt"
 LOG_LIMIT = 1 << 20  # characters
@@ -98,8 +98,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _report(options: argparse.Namespace) -> Report | None:
     """The last report, if there is one."""
+    from tito.cli.main import Usage
+
     path = options.root / options.report
-    return load_report(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        return load_report(path)
+    except ReportError as error:
+        raise Usage(str(error)) from error
 
 
 def _state(found: Found) -> str:
