@@ -204,8 +204,7 @@ def cubic_sparsity(
     step: int, final: float, steps: int, initial: float = 0.0, start: int = 0
 ) -> float:
     """Return the sparsity after `step` steps: `initial` to `start`, `final` from start + steps."""
-    if steps < 1:
-        raise ValueError(f"steps is {steps}; the rise takes at least one step")
+    given.check_steps(steps)
     ### BEGIN SOLUTION
     left = 1 - min(max((step - start) / steps, 0.0), 1.0)
     return final + (initial - final) * left**3
@@ -223,8 +222,7 @@ class Pruner:
 
     def __init__(self, model: Module, scope: str = "global",
                  schedule: Callable[[int], float] | None = None, every: int = 1):  # fmt: skip
-        if scope not in ("global", "layer") or every < 1:
-            raise ValueError(f"scope {scope!r}, every {every}: use 'global' or 'layer', and 1 up")
+        given.check_pruner(scope, every)
         self.weights, self.scope = prunable(model), scope
         self.masks = {name: np.ones(w.shape, bool) for name, w in self.weights.items()}
         self.schedule, self.every, self.steps = schedule, every, 0
@@ -505,9 +503,8 @@ class DistillationLoss:
     """Mix the teacher's softened answers (share alpha) with the labels: Hinton et al. 2015."""
 
     def __init__(self, temperature: float = 4.0, alpha: float = 0.5):
-        if not temperature > 0:
-            raise ValueError(f"temperature is {temperature!r}; it divides logits: use 1 or more")
-        self.temperature, self.alpha = temperature, checked_share("alpha", alpha, whole=True)
+        self.temperature = given.checked_temperature(temperature)
+        self.alpha = checked_share("alpha", alpha, whole=True)
 
     def soft(self, student: Tensor, teacher: Tensor) -> Tensor:
         """T² times the mean over examples of KL(teacher at T ‖ student at T); logits (N, C)."""
@@ -521,10 +518,7 @@ class DistillationLoss:
     def __call__(self, student: Tensor, teacher: Any, targets: Any) -> Tensor:
         """Compute the loss of the student's logits (N, C), given the teacher's, and the labels."""
         teacher = teacher if isinstance(teacher, Tensor) else Tensor(teacher)
-        if student.shape != teacher.shape or student.ndim != 2:
-            raise ValueError(
-                f"student {student.shape} and teacher {teacher.shape} must both give logits (N, C)"
-            )
+        given.check_logits(student, teacher)
         ### BEGIN SOLUTION
         soft = self.soft(student, teacher)
         return self.alpha * soft + (1 - self.alpha) * cross_entropy(student, targets)
@@ -672,13 +666,12 @@ for name, alpha, data in (("labels", 0, train[:2]), ("answers", 1, train[:2]), (
 # - A threshold, `abs(w) > t`: of equal magnitudes it takes all or none.
 # - Masks on gradients only: momentum and weight decay move the zeros all the same.
 # - The teacher in training mode: its dropout answers differently each time.
-# - Comparing with a network that was trained less: give the dense one the same number of epochs.
 #
 # ## What PyTorch does differently, and why
 #
 # - `torch.nn.utils.prune` replaces `weight` by `weight_orig * weight_mask` before each forward: no
 #   callback is needed, the state has other names until `prune.remove`, and memory doubles.
-# - Its 2:4 sparsity drops two of every four neighbours, which the matrix units of GPUs can skip.
+# - Its 2:4 sparsity drops two of every four neighbours, which some GPUs can skip.
 # - `F.kl_div` expects log-probabilities first, and needs `reduction="batchmean"`.
 #
 # ## Sources

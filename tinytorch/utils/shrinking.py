@@ -41,6 +41,35 @@ def checked_share(name: str, value: float, *, whole: bool = False) -> float:
     return float(value)
 
 
+def check_pruner(scope: str, every: int) -> None:
+    """Require a known scope, and at least one step between two looks at the schedule."""
+    if scope not in ("global", "layer"):
+        raise ValueError(f"scope is {scope!r}; use 'global' or 'layer'")
+    if every < 1:
+        raise ValueError(f"every {every} steps is no rhythm; use 1 or more")
+
+
+def check_steps(steps: int) -> None:
+    """Require that a rise takes some time."""
+    if steps < 1:
+        raise ValueError(f"steps is {steps}; the rise takes at least one step")
+
+
+def checked_temperature(temperature: float) -> float:
+    """Return a temperature above 0, or refuse it."""
+    if not temperature > 0:
+        raise ValueError(f"temperature is {temperature!r}; it divides logits: use 1 or more")
+    return float(temperature)
+
+
+def check_logits(student: Any, teacher: Any) -> None:
+    """Require logits of two models for the same examples and classes."""
+    if student.shape != teacher.shape or student.ndim != 2:
+        raise ValueError(
+            f"student {student.shape} and teacher {teacher.shape} must both give logits (N, C)"
+        )
+
+
 def checked_matrix(weight: Any) -> Array:
     """Return a weight as an array of two axes: (out, in), kernels flattened."""
     array = plain_array(weight)

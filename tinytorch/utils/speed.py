@@ -31,6 +31,14 @@ def same(got: Any, expected: Any, tolerance: float = 1e-5) -> bool:
     return shapes and float(np.abs(got - expected).max(initial=0)) <= tolerance * scale
 
 
+def matmul_sweeps(a: Array, b: Array) -> Array:
+    """Multiply (n, k) and (k, m) as a sum of k updates, each of which sweeps over the result."""
+    out = np.zeros((len(a), b.shape[1]), np.result_type(a, b))
+    for k in range(a.shape[1]):
+        out += a[:, k : k + 1] * b[k]
+    return out
+
+
 def checked_matrices(a: Any, b: Any) -> None:
     """Require two matrices that can be multiplied."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
