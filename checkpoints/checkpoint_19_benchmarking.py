@@ -242,7 +242,8 @@ def test_intervals(rng):
         wanted = bootstrap_by_loops(samples[0], statistic, confidence, rng)
         call = f"bootstrap_interval(60 samples, np.{statistic.__name__}, {confidence})"
         got = WORK.intervals(samples, mean, confidence)[0]
-        expect(got, wanted, call=call, atol=0.3 * (wanted[1] - wanted[0]))
+        width = wanted[1] - wanted[0]
+        expect(got, wanted, call=call, atol=(0.3 if mean else 0.5) * width)
         expect(WORK.intervals(samples, mean, confidence)[0], got, call=call + ", the same seed")
     other = WORK.intervals(samples, True, 0.95, 9)[0]
     same = np.array_equal(other, WORK.intervals(samples, True)[0])
@@ -254,8 +255,8 @@ def test_intervals_cover(rng):
     """Repeat an experiment of 40 samples 120 times: how often is the true mean, 3, within?"""
     found = WORK.intervals(rng.normal(3, 1, (120, 40)), True)
     covered = ((found[:, 0] <= 3) & (found[:, 1] >= 3)).mean()
-    expect_true(0.85 <= covered <= 0.995, call="share of intervals that hold the true mean",
-                expected="0.85 to 0.995", got=float(covered))  # fmt: skip
+    call = "intervals that hold the true mean"
+    expect_true(covered >= 0.82, call=call, expected="a share of about 0.95", got=float(covered))
 
 
 @asks("functionality", step=2, of="summarise", hint="name each figure as the docstring does")
@@ -321,8 +322,8 @@ def test_a_drift_fools_nobody():
 )
 def test_figures_of_a_comparison(rng):
     """Compare paired samples whose ratios are known; swapping the sides inverts the speedup."""
-    b = rng.uniform(1, 5, 31)
-    ratios = np.exp(rng.normal(0.3, 0.2, 31))
+    b = rng.uniform(1, 5, 101)
+    ratios = np.exp(rng.normal(0.3, 0.2, 101))
     one, other = compare_samples(b * ratios, b), compare_samples(b, b * ratios)
     expect(one.speedup, np.median(ratios), call="compare_samples(a, b).speedup")
     expect(other.speedup, 1 / np.median(ratios), call="compare_samples(b, a).speedup")
@@ -330,10 +331,8 @@ def test_figures_of_a_comparison(rng):
     wanted = bootstrap_by_loops(np.log(ratios), np.median, 0.95, rng)
     width = wanted[1] - wanted[0]
     got = [math.log(one.low), math.log(one.high)]
-    expect(got, wanted, call="logarithms of low and high", atol=0.3 * width)
-    expect(
-        one.p_value, sign_flip_p(np.log(ratios)), call="compare_samples(a, b).p_value", atol=0.02
-    )
+    expect(got, wanted, call="logarithms of low and high", atol=0.5 * width)
+    expect(one.p_value, 1 / 10_001, call="compare_samples(a, b).p_value", atol=3e-4)
     call = "compare_samples of 2 and 3 samples"
     expect_raises(ValueError, compare_samples, [1, 2], [1, 2, 3], call=call, mentions=["2", "3"])
 
