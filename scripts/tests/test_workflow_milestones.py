@@ -289,6 +289,16 @@ def test_before_the_first_push_there_is_nothing_to_run(tmp_path):
     assert "no report yet" in jobs["plan"][0].summary
 
 
+def test_a_variable_makes_scheduled_runs_quick_or_ends_them(repository):
+    jobs = repository.run(event="schedule", configuration={"MILESTONES": "off"})
+    assert set(results(jobs).values()) == {"skipped"}
+    jobs = repository.run(event="schedule", configuration={"MILESTONES": "quick"})
+    assert results(jobs) == dict.fromkeys(("plan", "run", "publish"), "success"), logs(jobs)
+    assert "quick run · seed 0" in jobs["run"][0].log
+    report = parse_report(repository.published("report.json"))
+    assert report.milestones[0].result.quick
+
+
 def test_one_milestone_can_be_asked_for(repository):
     jobs = repository.run(event="workflow_dispatch", inputs={"milestone": "02", "quick": True})
     assert planned(jobs) == []

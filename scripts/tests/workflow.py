@@ -127,6 +127,8 @@ class Runner:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     needs: Mapping[str, Any] = field(default_factory=dict)
     matrix: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    configuration: Mapping[str, str] = field(default_factory=dict)  # the variables, `vars`
     shared: Path | None = None
     run_id: int = 42
 
@@ -204,6 +206,16 @@ class Runner:
         return _Job(self, document, job).run()
 
 
+class _Settings(dict):
+    """The variables or secrets of a repository: those that were never set are empty."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __missing__(self, name: str) -> str:
+        return ""
+
+
 class _Job:
     """The state of a running job."""
 
@@ -225,8 +237,9 @@ class _Job:
             "needs": self.runner.needs,
             "job": {"status": "failure" if self.failed else "success"},
             "runner": runner,
-            "secrets": {"GITHUB_TOKEN": self.runner.token},
+            "secrets": _Settings({"GITHUB_TOKEN": self.runner.token, **self.runner.secrets}),
             "steps": self.steps,
+            "vars": _Settings(self.runner.configuration),
         }
 
     def functions(self) -> dict[str, Callable[..., Any]]:
@@ -404,9 +417,14 @@ def _checkout(job: _Job, inputs: dict[str, str]) -> dict[str, str]:
     git = ["git", "-C", str(folder)]
     subprocess.run([*git, "init", "--quiet", "--initial-branch", name or "main"], check=True)
     origin = f"{runner.server}/{repository}"
-    subprocess.run([*git, "remote", "add", "origin", origin], check=True)
-    depth = f"--depth={inputs.get('fetch-depth', '1')}"
-    fetch = ["fetch", "--quiet", depth, runner.address(repository), reference]
+    if '[remote "origin"]' not in (folder / ".git" / "config").read_text(encoding="utf-8"):
+        subprocess.run([*git, "remote", "add", "origin", origin], check=True)
+    elif inputs.get("clean") != "false":
+        raise WorkflowError("a second checkout would remove what the steps before it have made")
+    depth = inputs.get("fetch-depth", "1")
+    whole = ["--unshallow"] if (folder / ".git" / "shallow").exists() else []
+    how = whole if depth == "0" else [f"--depth={depth}"]
+    fetch = ["fetch", "--quiet", *how, runner.address(repository), reference]
     subprocess.run([*git, *fetch], check=True)
     subprocess.run([*git, "checkout", "--quiet", "-B", name or "main", commit], check=True)
     return {"commit": commit, "ref": f"refs/heads/{name}"}
@@ -521,7 +539,7 @@ def run_workflow(workflow: Path, machine: Callable[..., Runner]) -> dict[str, li
         results[name] = [machine(needs=mine, matrix=row).job(workflow, name) for row in rows]
         words = {result.result for result in results[name]}
         result = "failure" if "failure" in words else max(words)  # success, or skipped
-        outputs = results[name][-1].outputs if result != "skipped" else {}
+        outputs = dict.fromkeys(job.get("outputs", {}), "") | results[name][-1].outputs
         needs[name] = {"result": result, "outputs": outputs}
     return results
 
