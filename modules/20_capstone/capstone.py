@@ -64,9 +64,9 @@ Array = np.ndarray
 #     …                                                                 8,192 bytes, the arrays
 #
 # Each damage has its own word: **no bundle** or **cut off** (`bundles.first_line`, given), a
-# **newer** format, a **changed** byte. Only then is anything read. The checksum is no signature: who
-# changes a file on purpose computes it anew. Against that stands the closed list. Saving and loading
-# are given (`BundleFile`); a class of your own fits once it is written as a Sequential.
+# **newer** format, a **changed** byte. Only then is anything read. The checksum is no signature:
+# who changes a file on purpose computes it anew. Against that stands the closed list. Saving and
+# loading are given (`BundleFile`); a class of your own fits once it is written as a Sequential.
 
 
 # %%
@@ -700,9 +700,9 @@ with tempfile.TemporaryDirectory() as folder:
 # %% [markdown]
 # On two busy cores: 39 times cheaper, and answers that differ by 4e−7, since another batch size
 # adds in another order; bit-identical means the same bundle *and* the same batch. The int8 bundle
-# is 3.94 times smaller, as accurate, and scores 0.07: NumPy multiplies int8 far more slowly. A score
-# belongs to the machine it was measured on. In step 4, of 200 reports on fresh samples, PSI alone
-# raised 11.5% false alarms, uncorrected p-values 6%, the monitor 0.5%.
+# is 3.94 times smaller, as accurate, and scores 0.07: NumPy multiplies int8 far more slowly. A
+# score belongs to the machine it was measured on. In step 4, of 200 reports on fresh samples, PSI
+# alone raised 11.5% false alarms, uncorrected p-values 6%, the monitor 0.5%.
 #
 # ## Pitfalls
 #
