@@ -313,7 +313,8 @@ if __name__ == "__main__":
 # `np.maximum(x * scale + shift, 0)`, a batch normalisation with ReLU, makes three arrays. Each pass
 # reads and writes all numbers, and fresh memory must first be mapped by the system, page by page.
 #
-# - **In place**: write each result where the last one was: NumPy's functions take `out=`. One array in the place of three.
+# - **In place**: write each result where the last one was: NumPy's functions take `out=`. One
+#   array in the place of three.
 # - **Fused**: do all three operations on a part that fits in the cache before going to the next.
 #   Then memory is read once and written once: 8 bytes a number, not 24.
 #
