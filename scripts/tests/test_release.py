@@ -399,3 +399,15 @@ def test_a_solution_without_its_end_stops_the_release(tmp_path):
     path.write_text(path.read_text("utf-8").replace(f"    {END}\n", "", 1), encoding="utf-8")
     with pytest.raises(FileProblem, match=r"modules/00_setup/setup\.py:\d+"):
         build(course)
+
+
+def test_an_emptied_folder_goes_with_its_last_file(tmp_path):
+    out = tmp_path / "out"
+    write(small(), out, ROOT)
+    (out / "mine.txt").write_text("mine")
+    (out / "a" / "b.txt").unlink()
+    (out / "a").rmdir()
+    write(small({"d/e.txt": b"two\n"}), out, ROOT)
+    write(small({"README.md": b"hello\n"}), out, ROOT)
+    assert not (out / "d").exists()
+    assert (out / "mine.txt").read_text() == "mine"

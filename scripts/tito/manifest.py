@@ -253,7 +253,8 @@ def find_pristine(root: Path, wanted: Mapping[str, str]) -> dict[str, bytes]:
         return {}
     # `--all` takes in every branch and what was fetched; one path may have had many contents.
     log = _git(root, "log", "--all", "-m", "--root", "--raw", "--no-abbrev", "--no-renames",
-               "--no-ext-diff", "--no-textconv", "--format=", "-z", "--", *wanted)  # fmt: skip
+               "--no-ext-diff", "--no-show-signature", "--no-textconv", "--format=", "-z",
+               "--", *wanted)  # fmt: skip
     fields = log.decode("utf-8", "replace").split("\0")
     blobs = {sha for row in fields if row.startswith(":") for sha in row.split()[2:4]}
     found: dict[str, bytes] = {}

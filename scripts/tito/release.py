@@ -477,9 +477,10 @@ def _sync(out: Path, tree: Mapping[str, bytes], before: set[str]) -> None:
     for path in sorted(before - set(tree)):
         (out / path).unlink(missing_ok=True)
         for folder in (out / path).parents:
-            if folder == out or any(folder.iterdir()):
+            if folder == out or (folder.is_dir() and any(folder.iterdir())):
                 break
-            folder.rmdir()
+            if folder.is_dir():
+                folder.rmdir()
     write_atomic(out / MANIFEST_FILE, tree[MANIFEST_FILE])
 
 
