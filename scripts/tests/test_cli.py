@@ -31,7 +31,16 @@ def small_tree(tree, ladder):
     return tree
 
 
-COMMANDS = ["", "grade", "export", "checkpoint", "checkpoint run", "checkpoint status"]
+COMMANDS = [
+    "status",
+    "system doctor",
+    "system info",
+    "notebook open",
+    "notebook sync",
+    "completion",
+]
+COMMANDS += ["module start", "module test", "module complete", "module view"]
+COMMANDS += ["", "grade", "export", "checkpoint", "checkpoint run", "checkpoint status"]
 COMMANDS += ["report", "report render", "report show", "module", "module list", "test"]
 COMMANDS += ["milestone", "milestone list", "milestone run"]
 
@@ -88,6 +97,14 @@ def test_json_is_the_report(small_tree):
     ("words", "message"),
     [
         ("checkpoint run", "say which: tito checkpoint run 05"),
+        ("staus", "tito has no command 'staus'; did you mean: tito status"),
+        ("module strat 01", "tito module has no action 'strat'; did you mean: tito module start"),
+        ("module list --jsn", "tito module list has no option --jsn; did you mean: --json"),
+        ("module", "say which: tito module list|start"),
+        ("module complete tensr", "did you mean tensor (01_tensor)?"),
+        ("module start 05", "this tree has no modules/05_autograd"),
+        ("test integration", "tito test integration 05"),
+        ("completion tcsh", "shell cannot be 'tcsh'; did you mean: zsh"),
         ("checkpoint run 77", "no module or checkpoint called '77'"),
         ("checkpoint run autograf", "did you mean autograd (05_autograd)?"),
         ("checkpoint status", "no report.json yet; make one with: tito grade"),
@@ -181,3 +198,175 @@ def test_a_kill_at_any_moment_leaves_the_last_good_state(small_tree):
         for file in (small_tree / "tinytorch" / "core").glob("*.py"):
             compile(file.read_text(encoding="utf-8"), str(file), "exec")
     assert tito(small_tree, "grade").returncode == 0
+
+
+# Where a student is
+
+
+def wrong(tree, find="return a @ b", put="return a * b"):
+    """Make a mistake in module 01."""
+    path = tree / "modules" / "01_tensor" / "tensor.py"
+    text = path.read_text(encoding="utf-8")
+    assert find in text
+    path.write_text(text.replace(find, put), encoding="utf-8")
+
+
+def test_tito_alone_names_one_command(small_tree):
+    """Before and after grading, with older results and with a damaged report."""
+    assert "next  tito grade" in tito(small_tree).stdout
+    tito(small_tree, "grade")
+    told = tito(small_tree).stdout
+    assert "8 of 100 points, level 01" in told
+    assert "next  git push" in told
+    wrong(small_tree)
+    told = tito(small_tree).stdout
+    assert "next  tito module complete 01" in told
+    assert "older than your sources" in told
+    status = json.loads(tito(small_tree, "status", "--json").stdout)
+    assert status["report"]["changed"] == ["01"]
+    assert status["next"]["command"] == "tito module complete 01"
+    (small_tree / "report.json").write_text("{", encoding="utf-8")
+    done = tito(small_tree)
+    assert done.returncode == 0
+    assert "the report cannot be used: report.json" in done.stdout
+
+
+def test_completing_a_module(small_tree):
+    """Four steps; the result is in the report, and what it unlocked is said."""
+    done = tito(small_tree, "module", "complete", "tensor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in ("1 unit tests", "2 export", "3 checkpoint", "4 unlocked", "I can create and"):
+        assert text in done.stdout
+    assert "write modules/01_tensor/reflection.md" in done.stdout
+    report = load_report(small_tree / "report.json")
+    assert report.level == 1, "module 00, on which it builds, was run as well"
+    wrong(small_tree)
+    failed = tito(small_tree, "module", "complete", "01")
+    assert failed.returncode == 1
+    assert "expected  matmul(Tensor(a), b).tolist() == (a @ b).tolist()" in failed.stdout
+    assert "then: tito test 01 -k test_arithmetic_clip_and_matmul" in failed.stdout
+    assert load_report(small_tree / "report.json") == report, "nothing new was graded"
+    failed = tito(small_tree, "module", "complete", "01", "--skip-test")
+    assert failed.returncode == 1
+    assert "then: tito checkpoint run 01" in failed.stdout
+    assert load_report(small_tree / "report.json").by_id["01"].status == "partial"
+
+
+def test_a_module_on_a_broken_one(small_tree):
+    """The failure names the file that has to be mended first."""
+    (small_tree / "modules" / "00_setup" / "setup.py").write_text("# %%\ndef (\n", encoding="utf-8")
+    done = tito(small_tree, "module", "complete", "00")
+    assert done.returncode == 1
+    assert "modules/00_setup/setup.py" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_integration_tests_of_a_checkpoint(small_tree):
+    done = tito(small_tree, "test", "integration", "01")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "integration tests passed" in done.stdout
+
+
+def test_the_doctor_says_what_to_mend(small_tree):
+    """Exit 1 only when something must be mended; the mend is a command."""
+    done = tito(small_tree, "system", "doctor", "--json")
+    found = {check["name"]: check for check in json.loads(done.stdout)}
+    assert found["Python"]["state"] == found["tree"]["state"] == "ok"
+    assert all(check["mend"] for check in found.values() if check["state"] == "bad")
+    (small_tree / "report.json").write_text("[]", encoding="utf-8")
+    done = tito(small_tree, "system", "doctor")
+    assert done.returncode == 1
+    assert "make a new one: tito grade" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words", ["", "status", "module list", "module start 01", "milestone list"]
+)
+def test_a_plain_terminal_gets_plain_characters(small_tree, words):
+    environment = os.environ | {"PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
+    done = tito(small_tree, *words.split(), env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert "?" not in done.stdout.replace("Can I", "").split("\n")[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+@pytest.mark.parametrize("words", ["", "status", "module list", "module start 01"])
+def test_nothing_is_wider_than_the_terminal(small_tree, words):
+    """Drawn on 80 columns, no line is broken by the terminal itself."""
+    import fcntl
+    import pty
+    import re
+    import struct
+    import termios
+
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        command = [sys.executable, "-P", "-m", "tito", "-C", str(small_tree), *words.split()]
+        os.execve(sys.executable, command, os.environ | {"TERM": "xterm-256color"})
+    fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    drawn = b""
+    while True:
+        try:
+            data = os.read(descriptor, 1 << 16)
+        except OSError:
+            break
+        if not data:
+            break
+        drawn += data
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode("utf-8"))
+    assert max(len(line.rstrip()) for line in text.split("\r\n")) <= 80
+    assert len(text.split()) > 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is of POSIX")
+def test_an_interrupted_completion_says_what_was_kept(small_tree):
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "tito",
+        "-C",
+        str(small_tree),
+        "module",
+        "complete",
+        "01",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        bufsize=1,
+    )  # fmt: skip
+    time.sleep(1.2)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert tito(small_tree).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("tito mo", "module"),
+        ("tito module sta", "start"),
+        ("tito checkpoint run autog", "autograd"),
+    ],
+)
+def test_bash_completes(tmp_path, typed, offered):
+    """The printed script, read by bash itself, from a folder that is no tree."""
+    import shutil
+
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("no bash here")
+    made = subprocess.run(
+        [sys.executable, "-P", "-m", "tito", "completion", "bash"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    words = typed.split()
+    script = f"{made.stdout}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _tito\n"
+    script += 'echo "${COMPREPLY[@]}"'
+    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
+    assert offered in done.stdout.split()
