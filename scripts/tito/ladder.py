@@ -2,7 +2,6 @@
 
 import tomllib
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -141,6 +140,8 @@ class Ladder:
                 names.setdefault(known, c)
         if key in names:
             return names[key]
+        from difflib import get_close_matches
+
         near = get_close_matches(key, names, n=1, cutoff=0.5)
         guess = f"; did you mean {near[0]} ({names[near[0]].folder})?" if near else ""
         first, last = self.checkpoints[0].id, self.checkpoints[-1].id
@@ -153,6 +154,8 @@ def _build(kind: type, row: dict[str, Any], where: str) -> Any:
     known = {f.name: f for f in fields(kind)}
     for key in row:
         if key not in known:
+            from difflib import get_close_matches
+
             near = get_close_matches(key, known, n=1)
             raise LadderError(
                 f"{where}: unknown key {key!r}; did you mean {near[0] if near else list(known)}?"

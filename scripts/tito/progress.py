@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from tito.files import FileProblem, read_text, text_digest
 from tito.ladder import Checkpoint, Ladder, Milestone
+from tito.markers import BEGIN
 from tito.report import (
     CheckpointResult,
     MilestoneResult,
@@ -22,16 +23,17 @@ from tito.report import (
     TierResult,
     load_report,
 )
-from tito.source import BEGIN
 
 REPORT = Path("report.json")
-_STUB = re.compile(r'^\s*raise NotImplementedError\("module (\d\d)(?:, step (\d+))?: ([\w.]+)"\)')
+_STUB = re.compile(
+    r'^[ \t]*raise NotImplementedError\("module (\d\d)(?:, step (\d+))?: ([\w.]+)"\)',
+    re.MULTILINE,
+)
 
 Freshness = Literal["fresh", "changed", "affected", "unknown"]
 
 
-@dataclass(frozen=True)
-class Stub:
+class Stub(NamedTuple):
     """A step still to be written: the line of the stub that raises."""
 
     line: int
@@ -39,8 +41,7 @@ class Stub:
     name: str
 
 
-@dataclass(frozen=True)
-class Rung:
+class Rung(NamedTuple):
     """One rung of the ladder as the last report and the tree show it.
 
     `result` is the last one there is, or None if the rung was never graded. It is `fresh` if the
@@ -90,8 +91,7 @@ class Rung:
         return bool(self.stubs) and len(self.stubs) >= self.steps
 
 
-@dataclass(frozen=True)
-class Next:
+class Next(NamedTuple):
     """The one thing to do now: where to open, why, and the command to run."""
 
     command: str
@@ -101,7 +101,7 @@ class Next:
     line: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Progress:
     """Where the student is. `problem` says why a report that is there cannot be used.
 
@@ -169,10 +169,11 @@ def needs_digest(ladder: Ladder, checkpoint_id: str, digests: Mapping[str, str])
 
 def find_stubs(text: str) -> tuple[Stub, ...]:
     """The stubs left in a module's text, without parsing it."""
+    if "raise NotImplementedError(" not in text:
+        return ()
     return tuple(
-        Stub(number, int(found[2]) if found[2] else None, found[3])
-        for number, line in enumerate(text.split("\n"), 1)
-        if "NotImplementedError" in line and (found := _STUB.match(line))
+        Stub(text.count("\n", 0, found.start()) + 1, found[2] and int(found[2]), found[3])
+        for found in _STUB.finditer(text)
     )
 
 

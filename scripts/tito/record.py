@@ -213,7 +213,7 @@ class Many(Kind):
 
     def read(self, value: Any, path: str) -> tuple[Any, ...]:
         self._check(value, list, path)
-        return tuple(self.inner.read(item, f"{path}[{i}]") for i, item in enumerate(value))
+        return tuple(self.inner.read(item, path and f"{path}[{i}]") for i, item in enumerate(value))
 
     def make(self, value: Any, path: str) -> tuple[Any, ...]:
         self._check(value, tuple, path)
@@ -291,8 +291,7 @@ class Record:
     @cache
     def kinds(cls) -> dict[str, Kind]:
         """The kind of each field, in order."""
-        hints = typing.get_type_hints(cls, include_extras=True)
-        return {f.name: kind_of(hints[f.name]) for f in fields(cls)}
+        return {f.name: kind_of(f.type) for f in fields(cls)}
 
     def __post_init__(self) -> None:
         for name, kind in self.kinds().items():
@@ -306,7 +305,7 @@ class Record:
     @classmethod
     def from_json(cls, value: Any, path: str = "$") -> Self:
         """Make a record from parsed JSON; every key must be there and none besides."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             raise RecordError(path, f"expected an object, got {shown(value)}", "use an object")
         kinds = cls.kinds()
         if value.keys() != kinds.keys():
@@ -314,7 +313,7 @@ class Record:
         # What was read is valid field by field, so `__post_init__` has nothing to add.
         made = object.__new__(cls)
         for name, kind in kinds.items():
-            object.__setattr__(made, name, kind.read(value[name], f"{path}.{name}"))
+            object.__setattr__(made, name, kind.read(value[name], path and f"{path}.{name}"))
         made.check(path)
         return made
 

@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from functools import cached_property
 
 from tito.files import FileProblem
+from tito.markers import BEGIN, END
 
-BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 DIRECTIVES = ("default_exp", "export", "test")
 
 _MARKER = re.compile(r"^\s*#+\s*(begin|end)[\s_-]*solution\b.*$", re.IGNORECASE)

@@ -27,6 +27,7 @@ COMMANDS = {
     # /course-only
     "report": "turn report.json into badges, a timeline, a summary",
     "notebook": "work on a module as a notebook",
+    "update": "take a newer release of the course into your repository",
     "system": "check this machine and its environment, or name the versions",
     "completion": "let your shell complete tito's commands and modules",
 }
@@ -78,6 +79,10 @@ class Parser(argparse.ArgumentParser):
         mend = did_you_mean(str(value), action.choices, before=f"{self.prog} ")
         raise Usage(f"{self.prog} has no {kind} {value!r}; {mend}")
 
+    def add_subparsers(self, **how: Any) -> Any:
+        """Add commands or actions; argparse would write a whole usage to find their prefix."""
+        return super().add_subparsers(prog=self.prog, **how)
+
     def error(self, message: str) -> NoReturn:
         """Complain in one line."""
         if message.endswith("required: ACTION"):
@@ -110,6 +115,8 @@ def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
+        if wanted and name != wanted and not everything:
+            continue  # only for the list of commands, which is not asked for
         command = commands.add_parser(
             name,
             help=summary,
@@ -128,6 +135,8 @@ def _wanted(arguments: list[str]) -> str | None:
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
     """Parse the line; what no option or argument takes is named with the nearest option."""
+    if not arguments:  # nothing to parse: where you are
+        return argparse.Namespace(root=None, command=None)
     parser = build_parser(_wanted(arguments))
     options, rest = parser.parse_known_args(arguments)
     if rest:

@@ -1,13 +1,16 @@
 """tito status, and tito alone: where you are, what is next, one command to run."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_report
 from tito.cli.console import quote, row, say, say_json
 from tito.ladder import load_ladder
 from tito.progress import Progress, Rung, load_progress
-from tito.reflection import Reflection, read_reflection
 from tito.render.words import LOOKS, percent, points_words
+
+if TYPE_CHECKING:
+    from tito.reflection import Reflection
 
 STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 ABSENT = "not here yet"
@@ -113,7 +116,7 @@ def run_brief(options: argparse.Namespace) -> int:
     return 0
 
 
-def reflection_words(found: list[tuple[Rung, Reflection]]) -> str:
+def reflection_words(found: "list[tuple[Rung, Reflection]]") -> str:
     """The reflections in one line."""
     written = [(rung, own) for rung, own in found if own.words]
     text = f"{len(written)} of {len(found)} written"
@@ -134,6 +137,8 @@ def _milestones(progress: Progress) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print everything: every rung by stage, milestones, reflections, and what is next."""
+    from tito.reflection import read_reflection
+
     progress = load_progress(options.root, load_ladder(options.root), options.report)
     here = [rung for rung in progress.rungs if rung.here]
     written = [(rung, read_reflection(options.root, rung.checkpoint)) for rung in here]
@@ -169,7 +174,7 @@ def _line(rung: Rung) -> str:
     return f"  {mark(rung)} [{style}]{text}[/]"
 
 
-def as_json(progress: Progress, written: list[tuple[Rung, Reflection]]) -> dict:
+def as_json(progress: Progress, written: "list[tuple[Rung, Reflection]]") -> dict:
     """All of it for a machine."""
     own = {rung.id: reflection for rung, reflection in written}
     step = progress.next
