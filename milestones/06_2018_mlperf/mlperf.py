@@ -32,6 +32,7 @@ from tinytorch.core.quantization import model_nbytes, quantize_model
 from tinytorch.core.tensor import Tensor, manual_seed
 from tinytorch.core.training import evaluate_model, train_step
 from tinytorch.core.transformers import GPT, GPTConfig
+from tinytorch.threads import blas
 from tinytorch.utils.milestone import Run
 
 
@@ -60,14 +61,6 @@ SMALLER, POINTS, FASTER = 4.0, 1.0, 5.0  # what must be reached
 PROMPT, TOKENS = 64, 256  # to read, and to write
 REFERENCE = GPTConfig(vocab_size=65, block_size=PROMPT + TOKENS, n_layer=4, n_head=4, n_embd=128)
 PLACES = (64, 192, 320)  # at which the cost of one token is measured
-
-
-def load(name: str):
-    """The two halves of a data set, images flattened to rows of pixels."""
-    if name == "digits":
-        return DigitsDataset(flatten=True), DigitsDataset(train=False, flatten=True)
-    train = MNISTDataset(download=True, flatten=True)
-    return train, MNISTDataset(train=False, flatten=True)
 
 
 def one_epoch(model: Module, batches: DataLoader, optimizer, cycle, progress) -> float:
@@ -115,8 +108,9 @@ def profile(model: Module, x: Tensor) -> None:
     with no_grad(), profiler.watch(model.eval()):
         for _ in range(20):
             model(x)
-    print(f"\n1. profile: {count_parameters(model):,} parameters, {model_nbytes(model):,} bytes,")
-    print(f"   {count_flops(model, x) // len(x):,} FLOPs an image\n{profiler.report()}")
+    flops = count_flops(model, x) // len(x)
+    print(f"\n1. profile: {count_parameters(model):,} parameters, {flops:,} FLOPs an image")
+    print(profiler.report())
 
 
 def in_scenarios(models: dict[str, Module], images: np.ndarray) -> None:
@@ -161,8 +155,15 @@ def faster_writing(run: Run, s: Settings) -> float:
 def main() -> None:
     """Train; then make it smaller and faster step by step, and judge every step."""
     run = Run(__file__, 2018, __doc__, datasets=("mnist", "digits"))
+    if blas.set:
+        blas.set(1)  # thread for both sides, so that other programs disturb less
     s = SETTINGS[run.dataset]
-    seen, test = load(run.dataset)
+    if run.dataset == "digits":
+        seen, test = (DigitsDataset(train=part, flatten=True) for part in (True, False))
+    else:
+        seen, test = (
+            MNISTDataset(train=part, download=True, flatten=True) for part in (True, False)
+        )
     batches = DataLoader(seen, batch_size=s.batch, shuffle=True, seed=run.seed)
     unseen = DataLoader(test, batch_size=500)
     images = np.concatenate([x.numpy() for x, _ in unseen])
@@ -171,7 +172,6 @@ def main() -> None:
     model = train(run, s, batches, unseen, images.shape[1])
     profile(model, Tensor(images[:256]))
 
-    manual_seed(run.seed + 1)  # so that a resumed run tunes as one without an interruption
     pruned = prune_units(model, REMOVED)
     tune(run, s, pruned, batches)
     typical = [batch for _, batch in zip(range(CALIBRATION), batches, strict=False)]
