@@ -155,8 +155,7 @@ print(f"largest change of a key when 13 tokens follow: {np.abs(keys[0] - keys[1]
 # So remember keys and values, for each layer and text. (No queries: an old query has had its
 # answer.) With L layers, B texts, H heads and D features a head, S tokens take 2·L·B·H·S·D numbers.
 # *Worked:* GPT-2 small, L = 12, H·D = 768, S = 1024, float32: 2 · 12 · 768 · 1024 · 4 bytes = 75.5
-# MB for each text, beside 498 MB of parameters which all texts share.
-#
+# MB for each text, beside 498 MB of parameters that all share.
 # **Preallocate.** Joining old and new by `np.concatenate` copies the past for each token: S tokens
 # copy 1 + 2 + … + S = O(S²) rows. Reserve room for `capacity` tokens once, write each new row into
 # its place, and hand out *views* of what is filled: O(1) for each token, nothing copied twice.
@@ -562,17 +561,16 @@ for block, count in ((320, 256), (64, 32)):
 # block 64: same text True, ... s, ... s, gain ...; cache for one text: 8% of the model
 
 # %% [markdown]
-# On two cores, with nothing else to do: 1.40 s and 0.21 s, 6.8 times as fast
-# (`scripts/bench/bench_cache.py` takes the spread); in a window that slides, no gain. At 0.8 ms
-# a token it is no longer arithmetic that costs: 0.8 million multiply-adds take BLAS 0.07 ms, the
-# rest is Python, 159 small operations. A batch shares them: 8 texts at once took 0.37 s.
+# On one core of a shared machine: 3.1 s and 0.36 s, 8.6 times as fast (7.0 to 10.5 in seven rounds
+# of `scripts/bench/bench_cache.py`); in a window that slides, no gain. At 1.4 ms a token it is no
+# longer arithmetic that costs: BLAS takes 0.07 ms of it, the rest is Python, 159 small operations.
+# A batch shares them: 8 texts took 2.5 times as long as one.
 #
 # ## Pitfalls
 #
 # - **Every new token at place 0**: without `offset` the text stays readable for a while, and is
 #   wrong. Compare logits with the model's, not by eye.
-# - **The cache outlives the truth.** After a training step, or once the window has slid, it answers
-#   another question. `generate` makes a new reader each time.
+# - **The cache outlives the truth** after a training step: `generate` makes a new reader each time.
 # - **Not bit-identical.** One row and twenty take other paths through BLAS: logits differ in the
 #   last digit (6e-08 above), and tokens that are equal to seven digits can change places.
 #
