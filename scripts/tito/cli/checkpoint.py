@@ -8,6 +8,7 @@ from typing import Self
 
 from tito.cli.actions import add_action
 from tito.cli.console import console, quote, say, say_failure, say_json
+from tito.cli.timeline import add_timeline
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.render.words import LOOKS
 from tito.report import CheckpointResult, Report, dump_report, load_report, save_report
@@ -48,6 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     status.add_argument("--json", action="store_true", help="as JSON")
     status.set_defaults(run=show_status)
+    add_timeline(actions)
 
 
 def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "report.json") -> None:

@@ -10,21 +10,34 @@ BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", G
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a status is shown: a word, a mark (never an emoji) and a colour on white."""
+    """How a status is shown: a word, a mark (never an emoji) and a colour on white.
+
+    `plain` is the mark where only ASCII can be shown.
+    """
 
     word: str
     mark: str
     colour: str
+    plain: str
 
 
 LOOKS = {
-    "passed": Look("passed", "✓", GREEN),
-    "partial": Look("partial", "◐", BLUE),
-    "failed": Look("failed", "✗", RED),
-    "not_started": Look("not started", "○", GREY),
-    "blocked": Look("blocked", "⊘", AMBER),
-    "error": Look("error", "!", RED),
-    "timeout": Look("timed out", "!", RED),
+    "passed": Look("passed", "✓", GREEN, "+"),
+    "partial": Look("partial", "◐", BLUE, "~"),
+    "failed": Look("failed", "✗", RED, "x"),
+    "not_started": Look("not started", "○", GREY, "o"),
+    "blocked": Look("blocked", "⊘", AMBER, "/"),
+    "error": Look("error", "!", RED, "!"),
+    "timeout": Look("timed out", "!", RED, "!"),
+}
+
+# The timeline of a terminal is the one place with emoji, each two columns wide; beside it, for
+# terminals that show only ASCII, its twin.
+STONES = {
+    "done": ("\N{WHITE HEAVY CHECK MARK}", "[x]"),
+    "begun": ("\N{ANTICLOCKWISE DOWNWARDS AND UPWARDS OPEN CIRCLE ARROWS}", "[~]"),
+    "ahead": ("\N{HOURGLASS WITH FLOWING SAND}", "[ ]"),
+    "flag": ("\N{TRIANGULAR FLAG ON POST}", "[>]"),
 }
 
 
