@@ -2,7 +2,7 @@
 
     python scripts/bench/bench_grade.py [--runs 7]
 
-Both sides run on a copy of the tree that is exported once. Prints the wall-clock ratio (limit
+Both sides run on a copy of the tree that is exported once, with as many threads of BLAS. Prints the wall-clock ratio (limit
 1.5) and the peak memory of the trusted session and of its workers.
 """
 
@@ -29,6 +29,8 @@ def copy_tree(target: Path) -> None:
 def main() -> int:
     """Run the comparison and print it."""
     options = start(__doc__)
+    from tito.grading.run import THREADS, run_ladder
+
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder)
         copy_tree(tree)
@@ -39,6 +41,7 @@ def main() -> int:
         environment = os.environ | {
             "PYTHONPATH": str(tree),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            **{name: os.environ.get(name, "1") for name in THREADS},
         }
 
         def isolated() -> None:
@@ -55,7 +58,6 @@ def main() -> int:
             limit=LIMIT,
         )
         report = json.loads((tree / "report.json").read_text(encoding="utf-8"))
-        from tito.grading.run import run_ladder
         from tito.grading.snapshot import take
         from tito.ladder import load_ladder
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from tito.files import FileProblem, read_text
 from tito.grading.pristine import LAUNCH
@@ -20,10 +20,9 @@ from tito.ladder import Checkpoint, Ladder
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
 
-PASSED_ON = (
-    *("PATH", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "HOME", "USERPROFILE"),
-    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"),
-)
+PASSED_ON = tuple("PATH LANG LC_ALL TMPDIR TEMP TMP SYSTEMROOT HOME USERPROFILE".split())
+# One thread unless asked for more: idle threads of BLAS spin, and `timed` would count that as work.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
 RAW_REPORT = "raw.json"  # what pytest-json-report writes into the job's folder
@@ -40,31 +39,40 @@ class LadderOutcome:
 
 
 Progress = Callable[[dict[str, str]], None]
+Begun = tuple["subprocess.Popen[bytes]", IO[bytes]]
+Begin = Callable[[dict[str, Any]], Begun]
 
 
-def _environment() -> dict[str, str]:
+def session_environment() -> dict[str, str]:
     """A short environment for the session: no token, no PYTEST_ADDOPTS, no path additions."""
     kept = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    threads = {name: os.environ.get(name, "1") for name in THREADS}
+    return kept | threads | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
-def _session(job: dict[str, Any], seconds: float, progress: Progress) -> tuple[dict | None, str]:
-    """Run one session; returns its raw report, or None and the rung at which it ended."""
+def begin_session(job: dict[str, Any]) -> Begun:
+    """Start the process of one session; the file takes its complaints."""
     command = [sys.executable, "-I", "-m", "tito.grading.session"]
-    if not job.pop("installed"):
+    if not job["installed"]:
         command = [sys.executable, "-I", "-c", LAUNCH, job["root"]]
+    errors = tempfile.TemporaryFile()  # noqa: SIM115, closed in _session
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=session_environment(),
+        cwd=job["folder"],
+    ), errors
+
+
+def _session(
+    job: dict[str, Any], seconds: float, progress: Progress, begin: Begin
+) -> tuple[dict | None, str]:
+    """Run one session; returns its raw report, or None and the rung at which it ended."""
     at = job["rungs"][0]
-    with (
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            env=_environment(),
-            cwd=job["folder"],
-        ) as process,
-    ):
+    process, errors = begin(job)
+    with errors, process:
         watchdog = threading.Timer(seconds, process.kill)
         watchdog.start()
         try:
@@ -230,6 +238,7 @@ def run_ladder(
     progress: Progress = lambda message: None,
     start: str | None = None,
     installed: bool = True,
+    begin: Begin = begin_session,
 ) -> LadderOutcome:
     """Run the checkpoints of `rungs` against a snapshot of the student's package.
 
@@ -244,6 +253,7 @@ def run_ladder(
         progress: Called with {"rung", "test", "status"} after each test.
         start: How workers start: None for the best at hand, "fork" or "spawn".
         installed: Whether the installed tool judges, or that of `root`.
+        begin: Starts the process of a session; it may have one ready.
     """
     package = {name: asdict(part) for name, part in snapshot.package.items()}
     protect_grader()  # this process holds the whole environment; the session gets a part of it
@@ -254,7 +264,7 @@ def run_ladder(
             job = {"root": str(root), "rungs": [r.id for r in waiting], "package": package}
             job |= {"seed": seed, "folder": folder, "start": start, "installed": installed}
             seconds = SESSION_MARGIN + sum(rung.seconds for rung in waiting)
-            raw, at = _session(job, seconds, progress)
+            raw, at = _session(job, seconds, progress, begin)
         if raw is not None:
             _collect(outcome, raw, waiting, places)
             break
