@@ -59,8 +59,10 @@ COURSE_ONLY = (
     "scripts/tito/cli/classroom.py",
     "scripts/tito/cli/dev.py",
     "scripts/tito/cli/release.py",
+    "scripts/tito/cli/start.py",
     "scripts/tito/devcheck.py",
     "scripts/tito/release.py",
+    "scripts/tito/start.py",
     "scripts/tito/template.py",
 )
 STUDENTS_TOO = ("scripts/tests/student/",)

@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "copy your modules to tinytorch/core, line for line",
     "grade": "export, run the ladder, write the report, badges and grade: what a push does",
     # course-only
+    "start": "turn a fork of the course into a student's tree, to work through it alone",
     "release": "make the student's tree: stubs for solutions, badges at zero, a manifest",
     # /course-only
     "report": "turn report.json into badges, a timeline, a summary",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tito.cli.actions import add_action
 from tito.cli.console import console, quote, row, say, say_failure, say_json
+from tito.cli.selfstudy import add_actions as add_selfstudy
 from tito.cli.status import mark, words
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, Ladder, load_ladder
@@ -67,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     graph.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file instead")
     graph.set_defaults(run=run_graph)
-    for action in (start, test, complete, view):
+    for action in (start, test, complete, view, *add_selfstudy(actions)):
         action.add_argument("module", metavar="NN", help=MODULE)
 
 
