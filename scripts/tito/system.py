@@ -276,17 +276,19 @@ def check_isolation() -> Check:
 
 
 def versions(root: Path) -> dict[str, str]:
-    """The versions a bug report needs, without importing what they are of."""
-    import platform
-    from importlib.metadata import PackageNotFoundError, version
+    """The versions a bug report needs, read off the names of what is installed."""
+    import rich
 
-    found = {"tito": __version__, "Python": platform.python_version()}
+    folders = (name for name in os.listdir(Path(rich.__file__).parents[1]) if "-" in name)
+    parts = (name.removesuffix(".dist-info").rsplit("-", 1) for name in folders)
+    installed = {part[0].lower(): part[1] for part in parts if len(part) == 2}
+    found = {"tito": __version__, "Python": ".".join(map(str, sys.version_info[:3]))}
     for name in ("numpy", "rich", "pytest", "pytest-json-report", "jupytext", "matplotlib"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    found["platform"] = platform.platform(terse=True)
+        found[name] = installed.get(name.replace("-", "_"), "not installed")
+    kernel = os.uname() if hasattr(os, "uname") else None
+    found["platform"] = (
+        f"{kernel.sysname} {kernel.release} {kernel.machine}" if kernel else "Windows"
+    )
     found["cores"] = str(os.cpu_count() or 1)
     found["environment"] = sys.prefix
     found["tree"] = str(root)

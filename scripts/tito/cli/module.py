@@ -138,6 +138,15 @@ def _export(options: argparse.Namespace, ladder: Ladder, ids: list[str]) -> list
     return [r.problem for r in export_tree(options.root, ladder, rungs) if r.problem]
 
 
+def _exported(options: argparse.Namespace, c: Checkpoint) -> bool:
+    """Whether the copy of a module was written after the module itself."""
+    try:
+        copy = options.root / "tinytorch" / "core" / f"{c.module}.py"
+        return copy.stat().st_mtime_ns > (options.root / c.source).stat().st_mtime_ns
+    except OSError:
+        return False
+
+
 def _readme(rung: Checkpoint) -> str:
     return f"modules/{rung.folder}/README.md"
 
@@ -157,7 +166,8 @@ def run_start(options: argparse.Namespace) -> int:
     unmet = [need for need in needs if not progress.by_id[need].passed]
     if unmet and progress.report:
         row("", f"[yellow]first complete {unmet[0]}: tito module complete {unmet[0]}[/]")
-    for problem in _export(options, ladder, list(needs)):
+    old = [need for need in needs if not _exported(options, ladder.by_id[need])]
+    for problem in _export(options, ladder, old) if old else []:
         row("", f"[red]not exported:[/] {quote(str(problem))}")
     if (options.root / _readme(c)).is_file():
         row("read", f"{_readme(c)}, or: tito module view {c.id}")
