@@ -2,8 +2,8 @@
 
     python scripts/bench/bench_grade.py [--runs 7]
 
-Both sides run on a copy of the tree that is exported once, with as many threads of BLAS. Prints the wall-clock ratio (limit
-1.5) and the peak memory of the trusted session and of its workers.
+Both sides run on a copy of the tree that is exported once, with one thread of BLAS. Prints the
+wall-clock ratio (limit 1.5) and the peak memory of the trusted session and of its workers.
 """
 
 import json
