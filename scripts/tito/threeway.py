@@ -175,7 +175,10 @@ def merge_module(file: str, base: str, ours: str, theirs: str, release: str) -> 
     steps = _changed_steps(before, after, _understood(after, file) or new)
     text, clean = merge_text(before, ours, after, release)
     if not clean:
-        return Merged(text, conflicts_of(text), steps=steps)
+        dropped = [key[0] for key in own if key not in there]
+        word = ", ".join(dropped)
+        why = f"the release no longer has {word}, which you have written" if dropped else ""
+        return Merged(text, conflicts_of(text), why, steps)
     whole = _understood(text, file)
     kept = {} if whole is None else {key: lines for key, (_, lines) in _bodies(whole).items()}
     lost = [key[0] for key, lines in own.items() if kept.get(key) != lines]

@@ -94,8 +94,8 @@ def _check_passed(options: argparse.Namespace, rung: "Checkpoint") -> None:
         passed = False
     if not passed:
         raise NoSolution(
-            f"checkpoint {rung.id} has not passed yet; try: tito checkpoint hint {rung.id}. Once it "
-            f"has (tito module complete {rung.id}), this shows how the course does it; --spoil "
+            f"checkpoint {rung.id} has not passed yet; see: tito checkpoint hint {rung.id}. Once "
+            f"it has (tito module complete {rung.id}), this shows how the course does it; --spoil "
             f"shows it now, and --step N only one step"
         )
 

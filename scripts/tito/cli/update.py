@@ -161,7 +161,7 @@ def steps(merged: "Merged | None") -> str:
 def _explain(change: "Change", release: str) -> None:
     """A module that could not be merged: what both sides did, and the one command."""
     number = change.path.split("/")[1][:2]
-    row("[yellow]not merged[/]", f"  {quote(change.path)}", indent=WIDE)
+    row("not merged", f"[yellow]{quote(change.path)}[/]", indent=WIDE)
     say("  It is as you left it. " + _reason(change, release))
     assert change.merged is not None
     for conflict in change.merged.conflicts[:CONFLICTS]:
