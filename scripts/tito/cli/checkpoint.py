@@ -6,12 +6,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tito.cli.actions import add_action
-from tito.cli.console import console, quote, say, say_failure, say_json
+from tito.cli.actions import add_action, add_report
+from tito.cli.advice import add_hint, add_unlock
+from tito.cli.checking import add_test
+from tito.cli.console import complain, console, quote, row, say, say_failure, say_json
 from tito.cli.timeline import add_timeline
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.render.words import LOOKS
-from tito.report import CheckpointResult, Report, dump_report, load_report, save_report
+from tito.report import (
+    CheckpointResult,
+    Report,
+    ReportError,
+    dump_report,
+    load_report,
+    save_report,
+)
+from tito.selection import select
 
 STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 MARKS = {
@@ -28,9 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "run",
         "run checkpoints, each in an isolated process",
         teaches="The first failure of each is shown in full: what was asked, expected and got, "
-        "a hint,\nand the line to open. Exit status 0 when they ran, whatever came of them.",
+        "a hint,\nand the line to open. Exit status 0 when they ran, whatever came of them; to "
+        "check\nmany at once, and for regressions: tito checkpoint test.",
     )
-    run.add_argument("checkpoints", nargs="*", metavar="NN", help="05, autograd, differentiation …")
+    run.add_argument("checkpoints", nargs="*", metavar="NN", help="05, 03-07, autograd …")
     run.add_argument("--all", action="store_true", help="every checkpoint of the ladder")
     run.add_argument(
         "-v", "--verbose", action="store_true", help="every failure, not only the first"
@@ -44,11 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "where you stand, by the last report",
         teaches="Nothing is run: make a new report with tito grade.",
     )
-    status.add_argument(
-        "--report", type=Path, default=Path("report.json"), help="default: report.json"
-    )
+    status.add_argument("--detailed", action="store_true", help="every test")
     status.add_argument("--json", action="store_true", help="as JSON")
+    add_report(status)
     status.set_defaults(run=show_status)
+    add_test(actions)
+    add_unlock(actions)
+    add_hint(actions)
     add_timeline(actions)
 
 
@@ -74,8 +87,10 @@ class Progress:
 
     def __init__(self, ladder: Ladder, rungs: Iterable[Checkpoint], *, quiet: bool):
         self.ladder = ladder
+        self.rungs = list(rungs)
         self.status = None
         self.done = 0
+        self.seen: dict[str, list[str]] = {}  # by rung, the statuses of its tests so far
         if console().is_terminal and not quiet:
             self.status = console().status("starting the workers")
 
@@ -96,11 +111,23 @@ class Progress:
     def __call__(self, message: dict[str, str]) -> None:
         """Show the test that has just ended."""
         self.done += 1
+        self.seen.setdefault(message["rung"], []).append(message["status"])
         if self.status and message["rung"]:
             rung = self.ladder.by_id[message["rung"]]
+            at = f"{len(self.seen)} of {len(self.rungs)}: " if len(self.rungs) > 1 else ""
             self.status.update(
-                f"{rung.id} {rung.name} · {self.done} tests · {quote(message['test'])}"
+                f"{at}{rung.id} {rung.name} · {self.done} tests · {quote(message['test'])}"
             )
+
+    def so_far(self) -> str:
+        """What is known when the run is interrupted, in words; the last rung may be unfinished."""
+        ended = list(self.seen)[:-1]
+        passed = [i for i in ended if set(self.seen[i]) == {"passed"}]
+        failed = [i for i in ended if i not in passed]
+        parts = [f"{', '.join(passed)} passed"] if passed else []
+        parts += [f"{', '.join(failed)} did not pass"] if failed else []
+        at = f"stopped in {list(self.seen)[-1]}" if self.seen else "no test had ended"
+        return ", ".join([*parts, at])
 
 
 def run_rungs(
@@ -150,16 +177,17 @@ def run_checkpoints(options: argparse.Namespace) -> int:
     ladder = load_ladder(options.root)
     if bool(options.checkpoints) == options.all:
         raise Usage("say which: tito checkpoint run 05, or all of them: tito checkpoint run --all")
-    rungs = (
-        list(ladder.checkpoints)
-        if options.all
-        else [ladder.find(name) for name in options.checkpoints]
-    )
+    rungs = list(ladder.checkpoints) if options.all else select(ladder, options.checkpoints)
     for rung in rungs:
         if not options.all and not (options.root / rung.file).is_file():
             raise Usage(f"this tree has no {rung.file}")
-    with Progress(ladder, rungs, quiet=options.json) as progress:
-        report = run_rungs(options, ladder, rungs, progress)
+    progress = Progress(ladder, rungs, quiet=options.json)
+    try:
+        with progress:
+            report = run_rungs(options, ladder, rungs, progress)
+    except KeyboardInterrupt:
+        complain(f"interrupted: {progress.so_far()}; nothing was written, report.json is as it was")
+        return 130
     if options.report:
         save_report(report, options.root / options.report)
     if options.json:
@@ -181,17 +209,12 @@ def show_status(options: argparse.Namespace) -> int:
     path = options.root / options.report
     if not path.is_file():
         raise Usage(f"no {options.report} yet; make one with: tito grade")
-    report = load_report(path)
+    try:
+        report = load_report(path)
+    except ReportError as error:
+        raise Usage(str(error)) from None
     if options.json:
-        say_json(
-            {
-                "score": report.score.to_json(),
-                "level": report.level,
-                "generated_at": report.generated_at,
-                "checkpoints": {c.id: c.status for c in report.checkpoints},
-                "next": report.next.to_json() if report.next else None,
-            }
-        )
+        say_json(_status_json(report, detailed=options.detailed))
         return 0
     say(f"{verdict_line(report)}  (graded {report.generated_at})")
     for stage in report.stages:
@@ -200,7 +223,41 @@ def show_status(options: argparse.Namespace) -> int:
             if c.stage == stage.name:
                 mark, word = MARKS[c.status]
                 say(f"  {mark} {c.id} {c.name:<16} {word:<12} {c.points}/{c.max_points}")
+                if options.detailed:
+                    _show_tests(c)
     if report.next:
         where = f"{report.next.file}:{report.next.line or 1}"
         say(f"\nnext: {where}, then: {report.next.command}")
     return 0
+
+
+def _status_json(report: Report, *, detailed: bool) -> dict:
+    """The status for a machine; in detail, a list of tests a checkpoint."""
+    document = {
+        "score": report.score.to_json(),
+        "level": report.level,
+        "generated_at": report.generated_at,
+        "checkpoints": {c.id: c.status for c in report.checkpoints},
+        "next": report.next.to_json() if report.next else None,
+    }
+    if detailed:
+        kept = ("name", "kind", "status", "step", "of", "points", "max_points", "duration")
+        document["tests"] = {
+            c.id: [{key: getattr(test, key) for key in kept} for test in c.tests]
+            for c in report.checkpoints
+        }
+    return document
+
+
+def _show_tests(checkpoint: CheckpointResult) -> None:
+    """Every test of a checkpoint: what it asks, its step, and why it did not pass."""
+    if checkpoint.message:
+        row("", quote(checkpoint.message.splitlines()[0]), indent=7)
+    for test in checkpoint.tests:
+        look = LOOKS[test.status]
+        words = quote(test.name.removeprefix("test_").replace("_", " "))
+        if test.status != "passed":
+            words += f"  [dim]{look.word}{f', step {test.step}' if test.step else ''}[/]"
+        row(f"     {look.mark}", words, indent=7, style=STYLES.get(test.status, "red"))
+        if test.failure and test.status != "not_started":
+            row("", f"[dim]{quote(test.failure.headline)}[/]", indent=9)

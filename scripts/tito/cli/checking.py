@@ -1,0 +1,167 @@
+"""tito checkpoint test: many checkpoints, a line each, and whether any has gone back."""
+
+import argparse
+from pathlib import Path
+
+from tito.cli.console import complain, quote, say, say_json
+from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.report import CheckpointResult, Report, load_report
+from tito.selection import select
+
+
+def add_test(actions: "argparse._SubParsersAction") -> None:
+    """Add the action `test`."""
+    from tito.cli.actions import add_action, add_report
+
+    parser = add_action(
+        actions,
+        "test",
+        "check several checkpoints: a line each, and what has gone back",
+        teaches="As isolated as `run`, which shows failures in full and exits 0; `test` is for\n"
+        "many at once. Exit status 0 when all passed, 1 when any did not.\n"
+        "Nothing is written: the last report stays what the next test is held against.\n\n"
+        "  tito checkpoint test 03-07         a range; also layers-training, or 03 05 09-12\n"
+        "  tito checkpoint test --completed   all that passed in the last report",
+    )
+    parser.add_argument("checkpoints", nargs="*", metavar="NN", help="05, 03-07, autograd …")
+    parser.add_argument(
+        "--completed", action="store_true", help="what passed in the last report: any regressions?"
+    )
+    parser.add_argument("--all", action="store_true", help="every checkpoint of this tree")
+    parser.add_argument("--seed", type=int, help="repeat a run's random inputs")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_report(parser)
+    parser.set_defaults(run=run, start=None)
+
+
+def _last(options: argparse.Namespace) -> Report | None:
+    """The last report, if it is there; one that cannot be used counts only where it is needed."""
+    from tito.cli.main import Usage
+    from tito.report import ReportError
+
+    path = options.root / options.report
+    if not path.is_file():
+        if options.completed:
+            raise Usage(f"no {options.report} yet shows what passed; make one with: tito grade")
+        return None
+    try:
+        return load_report(path)
+    except ReportError as error:
+        if options.completed:
+            raise Usage(str(error)) from None
+        return None
+
+
+def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) -> list[Checkpoint]:
+    """The rungs to check."""
+    from tito.cli.main import Usage
+
+    ways = (bool(options.checkpoints), options.completed, options.all)
+    if sum(ways) != 1:
+        raise Usage(
+            "say which: tito checkpoint test 03-07, or all that passed before: "
+            "tito checkpoint test --completed, or: --all"
+        )
+    if options.checkpoints:
+        rungs = select(ladder, options.checkpoints)
+        for rung in rungs:
+            _require(options.root, rung)
+        return rungs
+    here = [rung for rung in ladder.checkpoints if (options.root / rung.file).is_file()]
+    if options.all:
+        return here
+    passed = {c.id for c in last.checkpoints if c.status == "passed"} if last else set()
+    return [rung for rung in here if rung.id in passed]
+
+
+def _require(root: Path, rung: Checkpoint) -> None:
+    """Complain about a checkpoint that this tree does not have."""
+    from tito.cli.main import Usage
+
+    if not (root / rung.file).is_file():
+        raise Usage(f"this tree has no {rung.file}")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the wanted rungs, and hold them against the last report."""
+    from tito.cli.checkpoint import Progress, run_rungs
+
+    ladder = load_ladder(options.root)
+    last = _last(options)
+    rungs = _wanted(options, ladder, last)
+    if not rungs:
+        say_json({"seed": None, "checkpoints": [], "regressed": []}) if options.json else say(
+            "nothing has passed in the last report yet; next: tito status"
+        )
+        return 0
+    progress = Progress(ladder, rungs, quiet=options.json)
+    try:
+        with progress:
+            report = run_rungs(options, ladder, rungs, progress)
+    except KeyboardInterrupt:
+        complain(f"interrupted: {progress.so_far()}; nothing was written, report.json is as it was")
+        return 130
+    results = [report.by_id[rung.id] for rung in rungs]
+    before = {c.id for c in last.checkpoints if c.status == "passed"} if last else set()
+    regressed = [c for c in results if c.status != "passed" and c.id in before]
+    if options.json:
+        say_json(_as_json(report, results, before))
+    else:
+        _show(results, report, last, regressed)
+    return 0 if all(c.status == "passed" for c in results) else 1
+
+
+def _as_json(report: Report, results: list[CheckpointResult], before: set[str]) -> dict:
+    """The outcome for a machine."""
+    return {
+        "seed": report.seed,
+        "checkpoints": [
+            {
+                "id": c.id,
+                "name": c.name,
+                "status": c.status,
+                "passed": c.passed,
+                "tests": len(c.tests),
+                "seconds": round(c.duration, 3),
+                "passed_before": c.id in before,
+            }
+            for c in results
+        ],
+        "regressed": [c.id for c in results if c.status != "passed" and c.id in before],
+    }
+
+
+def _show(
+    results: list[CheckpointResult],
+    report: Report,
+    last: Report | None,
+    regressed: list[CheckpointResult],
+) -> None:
+    """A line each, the first failure of those that did not pass, and the verdict."""
+    from tito.cli.checkpoint import MARKS
+    from tito.cli.console import row
+    from tito.cli.status import moment
+
+    wide = max(len(c.name) for c in results)
+    for c in results:
+        mark, word = MARKS[c.status]
+        count = f"{c.passed}/{len(c.tests)} tests" if c.tests else "no tests"
+        back = "  [red]passed before[/]" if c in regressed else ""
+        say(f"{mark} {c.id} {c.name:<{wide}}  {word:<11} {count:>11}  {c.duration:>4.1f} s{back}")
+        failure = next((test.failure for test in c.tests if test.failure), None)
+        if c.message or failure:
+            text = c.message.splitlines()[0] if c.message else failure.headline  # type: ignore[union-attr]
+            row("", quote(text), indent=5)
+    passed = sum(c.status == "passed" for c in results)
+    kind = "checkpoint" if len(results) == 1 else "checkpoints"
+    say(f"\n[bold]{passed} of {len(results)} {kind} passed[/]")
+    if last is not None and any(c.status == "passed" for c in last.checkpoints):
+        held = f"since the report of {moment(last.generated_at)}"
+        if regressed:
+            say(f"[red]regressed[/] {held}: {', '.join(c.id for c in regressed)}")
+        else:
+            say(f"no regressions {held}")
+    failed = regressed or [c for c in results if c.status != "passed"]
+    if failed:
+        again = f"tito checkpoint run {failed[0].id} --seed {report.seed}"
+        say(f"next: [bold]{again}[/]")

@@ -1,0 +1,62 @@
+"""Which rungs a line of words means: numbers, names, ranges such as 03-07. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from tito.ladder import Checkpoint, Ladder, LadderError
+
+_NUMBERS = re.compile(r"(\d+)(?:-|–|\.\.)(\d+)")
+
+
+def select(ladder: Ladder, words: Iterable[str]) -> list[Checkpoint]:
+    """The rungs that the words name, in ladder order, each once.
+
+    Args:
+        ladder: Where the names come from.
+        words: `05`, `autograd`, `03-07`, `layers-autograd`, or several of them joined by commas.
+
+    Raises:
+        LadderError: If a word names nothing; it says what comes nearest.
+    """
+    chosen: set[str] = set()
+    for word in words:
+        for part in filter(None, word.split(",")):
+            chosen |= {rung.id for rung in _part(ladder, part)}
+    return [rung for rung in ladder.checkpoints if rung.id in chosen]
+
+
+def _part(ladder: Ladder, word: str) -> list[Checkpoint]:
+    """The rungs of one name or range."""
+    numbers = _NUMBERS.fullmatch(word.strip())
+    if numbers:
+        return _between(ladder, ladder.find(numbers[1]), ladder.find(numbers[2]))
+    try:
+        return [ladder.find(word)]
+    except LadderError as error:
+        for left, right in _splits(word):
+            ends = _known(ladder, left), _known(ladder, right)
+            if None not in ends:
+                return _between(ladder, *ends)  # type: ignore[arg-type]
+            if ends != (None, None):  # a range with one wrong end: that end's error helps most
+                ladder.find(right if ends[0] else left)
+        raise error from None
+
+
+def _splits(word: str) -> list[tuple[str, str]]:
+    """The word cut in two at each hyphen."""
+    return [(word[: m.start()], word[m.end() :]) for m in re.finditer(r"-|–|\.\.", word)]
+
+
+def _known(ladder: Ladder, name: str) -> Checkpoint | None:
+    """The rung of an exact name, or None."""
+    try:
+        return ladder.find(name)
+    except LadderError:
+        return None
+
+
+def _between(ladder: Ladder, first: Checkpoint, last: Checkpoint) -> list[Checkpoint]:
+    """The rungs from one to another, both included."""
+    if first.id > last.id:
+        raise LadderError(f"a range climbs: write {last.id}-{first.id}, not {first.id}-{last.id}")
+    return [rung for rung in ladder.checkpoints if first.id <= rung.id <= last.id]
