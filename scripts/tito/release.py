@@ -47,7 +47,10 @@ from tito.strip import strip
 # What only the course needs: a file, or a folder with a closing slash.
 COURSE_ONLY = (
     ".ci/",
+    ".github/ISSUE_TEMPLATE/bug.yml",
+    ".github/ISSUE_TEMPLATE/unclear.yml",
     ".github/dependabot.yml",
+    ".github/pull_request_template.md",
     ".github/workflows/course.yml",
     ".github/workflows/release.yml",
     "badges/",  # rendered anew, at zero
