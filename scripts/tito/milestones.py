@@ -152,13 +152,22 @@ def find(ladder: Ladder, name: str) -> Milestone:
     """Find a milestone by number, id, year or name.
 
     Raises:
-        LadderError: If nothing matches.
+        LadderError: If nothing matches; it names the nearest match.
     """
     key = name.strip().lower()
+    names: dict[str, Milestone] = {}
     for m in ladder.milestones:
         number, year, word = m.id.split("_", 2)
-        if key in (m.id, number, str(int(number)), year, word, m.title.lower()):
-            return m
+        for known_name in (m.id, number, str(int(number)), year, word, m.title.lower()):
+            names.setdefault(known_name, m)
+    if key in names:
+        return names[key]
+    from difflib import get_close_matches
+
+    near = get_close_matches(key, names, n=1, cutoff=0.6)
+    if near and len(key) > 2:
+        guess = f"did you mean {near[0]} ({names[near[0]].id})?"
+        raise LadderError(f"no milestone called {name!r}; {guess}")
     known = ", ".join(m.id for m in ladder.milestones)
     raise LadderError(f"no milestone called {name!r}; use one of {known}")
 

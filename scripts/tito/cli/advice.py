@@ -73,8 +73,7 @@ def run_unlock(options: argparse.Namespace) -> int:
     stale = [rung.id for rung in progress.rungs if rung.passed and rung.stale]
     if stale:
         say(f"[yellow]graded before the last edits: {', '.join(stale)}; tito grade is sure[/]")
-    first = next((u.rung for u in found if progress.by_id[u.rung.id].here), None)
-    say(f"next: [bold]{f'tito module start {first.id}' if first else progress.next.command}[/]")
+    say(f"next: [bold]{progress.next.command}[/]")
     return 0
 
 

@@ -20,6 +20,8 @@ COMMANDS = {
     "test": "run the unit tests that stand beside the steps of a module",
     "checkpoint": "run checkpoints in isolation, or see where you stand",
     "milestone": "run a historical result on your framework, or see which are unlocked",
+    "milestones": "the historical results: the same as tito milestone list",
+    "examples": "another name for the milestones: tito examples available",
     "export": "copy your modules to tinytorch/core, line for line",
     "grade": "export, run the ladder, write the report, badges and grade: what a push does",
     # course-only

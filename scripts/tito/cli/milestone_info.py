@@ -1,0 +1,129 @@
+"""tito milestone info: one historical result, what it needs, and how its last run went."""
+
+import argparse
+from itertools import takewhile
+from pathlib import Path
+
+from tito.cli.console import quote, row, say, say_json
+from tito.files import FileProblem, read_text
+from tito.ladder import Ladder, Milestone, load_ladder
+from tito.milestones import Found, MilestoneRecord, discover, find
+from tito.progress import Progress, load_progress
+
+SHORT = 9  # columns of a label
+
+
+def add_info(actions: "argparse._SubParsersAction") -> None:
+    """Add the action `info`."""
+    from tito.cli.actions import add_action, add_report
+
+    parser = add_action(
+        actions,
+        "info",
+        "one milestone: its story, what it needs, and its last run",
+        teaches="Nothing is run: what is missing is said by the last report.",
+    )
+    parser.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    add_report(parser)
+    parser.set_defaults(run=run)
+
+
+def story(root: Path, milestone: Milestone) -> tuple[str, str]:
+    """The title and the first paragraph of a milestone's README; the ladder's title without it."""
+    try:
+        text = read_text(root, f"milestones/{milestone.id}/README.md")
+    except FileProblem:
+        return f"{milestone.year}: {milestone.title}", ""
+    lines = iter(text.splitlines())
+    title = next((line.lstrip("# ") for line in lines if line.startswith("# ")), milestone.title)
+    rest = list(lines)
+    start = next((i for i, line in enumerate(rest) if line.strip()), len(rest))
+    return title, " ".join(takewhile(str.strip, rest[start:]))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print everything known of one milestone."""
+    from tito.cli.milestone import _row
+
+    ladder = load_ladder(options.root)
+    milestone = find(ladder, options.milestone)
+    progress = load_progress(options.root, ladder, options.report)
+    found = next(
+        f for f in discover(options.root, ladder, progress.report) if f.milestone == milestone
+    )
+    title, words = story(options.root, milestone)
+    if options.json:
+        say_json({**_row(found), "story": words})
+        return 0
+    say(f"[bold]{quote(title)}[/]  [dim]{milestone.id}[/]")
+    if words:
+        row("", quote(words), indent=0)
+    say()
+    _needs(progress, found)
+    row("must", f"reach {quote(milestone.must)}" if milestone.must else "run", indent=SHORT)
+    minutes = f"{milestone.minutes} minutes at most for one scheduled run"
+    row("time", f"--quick under a minute; {minutes}, a longer one goes on", indent=SHORT)
+    _last_run(found)
+    say()
+    row("next", f"[bold]{_next(ladder, progress, found)}[/]", indent=SHORT)
+    return 0
+
+
+def _needs(progress: Progress, found: Found) -> None:
+    """Whether it is locked, and the rungs it requires with their marks."""
+    from tito.cli.status import mark
+
+    if found.missing is None:
+        state = "no report yet shows what has passed"
+    elif found.missing:
+        count = len(found.missing)
+        what = "checkpoint is" if count == 1 else "checkpoints are"
+        state = f"[yellow]locked[/]: {count} {what} missing, {' '.join(found.missing)}"
+    else:
+        state = "[green]unlocked[/]" if found.script else "unlocked, but not in this tree"
+    row("state", state, indent=SHORT)
+    rungs = [progress.by_id[need] for need in found.milestone.requires]
+    row("needs", "  ".join(f"{mark(rung)} {rung.id}" for rung in rungs), indent=SHORT)
+
+
+def _last_run(found: Found) -> None:
+    """The last record: its verdict, its figures, and its curves in characters."""
+    if found.problem:
+        row("last run", f"[red]{quote(found.problem)}[/]", indent=SHORT)
+    record = found.record
+    if record is None:
+        if not found.problem:
+            row("last run", "none yet", indent=SHORT)
+        return
+    verdict = "[green]reached[/]" if record.passed else "[yellow]missed[/]"
+    kind = "quick" if record.quick else "full"
+    when = f"{record.finished_at[:10]}, {record.seconds:.0f} s, seed {record.seed}"
+    row("last run", f"{verdict}, {kind}, {when}", indent=SHORT)
+    row("", quote(record.summary), indent=SHORT)
+    row("", quote(_figure(record)), indent=SHORT)
+    from tito.render.milestone import chart
+
+    for curve in record.curves[:2]:
+        say()
+        print("\n".join("  " + line for line in chart(curve).splitlines()))
+
+
+def _figure(record: MilestoneRecord) -> str:
+    """The judged figure against its target."""
+    value = "not finite" if record.value is None else f"{record.value:.4g}"
+    bound = "at least" if record.better == "higher" else "at most"
+    return f"{record.figure} {value}, wanted {bound} {record.target:g}"
+
+
+def _next(ladder: Ladder, progress: Progress, found: Found) -> str:
+    """The command that brings this milestone nearer."""
+    if found.missing is None:
+        return "tito grade"
+    if found.missing:
+        return f"tito checkpoint run {found.missing[0]}"
+    if found.script is None:
+        return "tito update"
+    number = found.milestone.id.partition("_")[0]
+    full = found.record is not None and found.record.passed
+    return f"tito milestone run {number}{'' if full else ' --quick'}"
