@@ -14,9 +14,10 @@ from tito.aside import keep_aside
 from tito.files import FileProblem, read_bytes, read_text, write_atomic
 from tito.ladder import Checkpoint
 from tito.manifest import LARGEST, ManifestError, find_pristine, load_manifest, same
+from tito.progress import find_stubs
 from tito.repository import Repository, RepositoryError
 from tito.source import ModuleSource, Region, parse
-from tito.strip import strip
+from tito.strip import stub_text
 
 TRAILER = "Course-commit"
 
@@ -81,7 +82,7 @@ def _stripped(root: Path, rung: Checkpoint) -> str:
         module = parse(read_text(root, rung.source), rung.source)
         if not module.regions:
             raise FileProblem(rung.source, "has lost the marks of its solutions", "")
-        return strip(rung.id, module)
+        return _emptied(rung, module)
     except FileProblem as problem:
         raise FileProblem(
             rung.source,
@@ -91,6 +92,21 @@ def _stripped(root: Path, rung: Checkpoint) -> str:
             "run this again",
             problem.line,
         ) from None
+
+
+def _emptied(rung: Checkpoint, module: ModuleSource) -> str:
+    """A module's text with a stub wherever there is none. How long the course's solution is
+    cannot be told from the student's, so a new stub does not say."""
+    lines, at = [], 0
+    for region in module.regions:
+        body = module.lines[region.begin : region.end - 1]
+        lines += module.lines[at : region.begin]
+        if find_stubs("\n".join(body)):
+            lines += body
+        else:
+            lines.append(stub_text(rung.id, module, region)[2])
+        at = region.end - 1
+    return "\n".join((*lines, *module.lines[at:])) + "\n"
 
 
 # Solutions

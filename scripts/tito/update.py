@@ -593,6 +593,11 @@ def _keep_merge(root: Path, plan: Plan, change: Change) -> None:
     write_atomic(folder / "version", plan.release.manifest.course_version + "\n")
 
 
+def waiting(root: Path) -> list[str]:
+    """The folders of modules whose merge was left to the student and has not been brought in."""
+    return sorted(path.parent.name for path in (root / MERGES).glob("*/version"))
+
+
 def bring_in(root: Path, path: str) -> tuple[Merged, str]:
     """Merge what is waiting for a module into its file, with marks where both sides differ.
 

@@ -68,7 +68,7 @@ def recover(repository: "Repository") -> None:
 
 def _update(repository: "Repository", options: argparse.Namespace) -> int:
     from tito.repository import RepositoryError
-    from tito.update import apply_plan, make_plan
+    from tito.update import apply_plan, make_plan, waiting
 
     if options.dry_run and repository.interrupted:
         raise RepositoryError(
@@ -83,6 +83,8 @@ def _update(repository: "Repository", options: argparse.Namespace) -> int:
         say(f"[yellow]note[/]  {quote(plan.note)}")
     if not plan.contents:
         say(f"up to date: this tree has release {release}, as does {where}")
+        for folder in waiting(options.root):
+            say(f"still to merge: modules/{quote(folder)}, with: tito update --merge {folder[:2]}")
         return 0
     same = " (the same version, with changes)" if release == before else ""
     say(f"release {release}{same}, from {where}; this tree has {before}\n")
@@ -99,11 +101,11 @@ def _update(repository: "Repository", options: argparse.Namespace) -> int:
     say("take it back: git reset --keep HEAD~1")
     if any(path.startswith("scripts/requirements/") for path in plan.contents):
         say("the packages changed too: python3 scripts/bootstrap.py")
-    waiting = plan.of("conflict")
-    number = waiting[0].path.split("/")[1][:2] if waiting else ""
-    command = f"tito update --merge {number}" if waiting else "tito grade"
+    conflicts = plan.of("conflict")
+    number = conflicts[0].path.split("/")[1][:2] if conflicts else ""
+    command = f"tito update --merge {number}" if conflicts else "tito grade"
     say(f"next  [bold]{command}[/]")
-    return 1 if waiting else 0
+    return 1 if conflicts else 0
 
 
 def _some(paths: Iterable[str], most: int = 4) -> str:
