@@ -35,10 +35,10 @@ def rung_of(item: pytest.Item, marker: pytest.Mark) -> Checkpoint:
     return load_ladder(ROOT).find(module)
 
 
-def place_of(rung: Checkpoint, name: str, step: int) -> str:
+def place_of(rung: Checkpoint, name: str, step: int, call: str) -> str:
     """Where to look: file, line and step of a name, then the command to repeat."""
     try:
-        line = parse(read_text(ROOT, rung.source), rung.source).locate(name)
+        line = parse(read_text(ROOT, rung.source), rung.source).place(name, step, call)
     except FileProblem as problem:
         return str(problem)
     return place_text(rung.source, line, step, f"tito checkpoint run {rung.id}")
@@ -57,5 +57,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
             mismatch.asked = mismatch.asked or doc.split("\n\n")[0]
             mismatch.hint = mismatch.hint or words["hint"]
             rung = rung_of(item, marker)
-            mismatch.place = mismatch.place or place_of(rung, words["of"], words["step"])
+            mismatch.place = mismatch.place or place_of(
+                rung, words["of"], words["step"], mismatch.call
+            )
         raise

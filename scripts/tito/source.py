@@ -89,6 +89,18 @@ class ModuleSource:
                 return self.definitions[candidate]
         return None
 
+    def place(self, of: str, step: int | None, call: str) -> int | None:
+        """The line to open when a call went wrong: a test may be about more than one function.
+
+        It is that of the step's own function which the call names, such as `mean(axis=1)`; else
+        that of `of`.
+        """
+        called = re.findall(r"\w+(?=\()", call)
+        if of.rpartition(".")[2] not in called:
+            steps = {region.name for region in self.regions if region.step == step}
+            of = next((name for name in called if name in steps), of)
+        return self.locate(of)
+
 
 def compile_check(text: str, file: str) -> ast.Module:
     """Parse Python text; a syntax error becomes a `FileProblem` with its line."""

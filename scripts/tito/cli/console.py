@@ -89,8 +89,15 @@ def say_failure(failure: "Failure") -> None:
     headline, *parts = describe(failure).split("\n")
     row("", quote(headline), indent=0)
     indent = LABEL_WIDTH + 2
+    out = console()
     for part in parts:
-        row(quote(part[:indent]), quote(part[indent:]), indent=indent, style="none")
+        label, texts = part[:indent], [part[indent:]]
+        place, then, command = texts[0].rpartition(", then: ")
+        if then and out.is_terminal and len(part) > out.width:
+            texts = [f"{place}, then:", command]  # a command stays on one line, to be copied
+        for text in texts:
+            row(quote(label), quote(text), indent=indent, style="none")
+            label = ""
 
 
 def quote(text: str) -> str:

@@ -15,6 +15,12 @@ from tito.isolation import (
 
 HEADLINE = 79  # columns
 IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
+# What helps with an error of this kind, whatever the test is about.
+HINTS = {
+    "NameError": "nothing of that name is known there: a slip of the pen, or a forgotten import",
+    "UnboundLocalError": "it is read before a value is given to it on this way through",
+    "RecursionError": "the function calls itself again and again: where does it end?",
+}
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
 
@@ -65,6 +71,7 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
     if isinstance(error, StudentError):
         told = f"{error.remote_type}: {error}"
         parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": frames}
+        parts["hint"] = HINTS.get(error.remote_type)
         if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
             parts["headline"] = fit(f"the module cannot be imported: {error}")
             parts["hint"] = "every test of this module waits until it can be imported"

@@ -17,6 +17,7 @@ from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
 from tito.isolation.limits import protect_grader
 from tito.ladder import Checkpoint, Ladder
+from tito.render.failure import named_after
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
 
@@ -116,11 +117,12 @@ class _Places:
                 self.parsed[rung.id] = None
         return self.parsed[rung.id]
 
-    def line(self, rung: Checkpoint, name: str) -> int | None:
-        """The line of a function or class in a rung's file."""
+    def line(self, rung: Checkpoint, verdict: dict[str, Any]) -> int | None:
+        """The line to open in a rung's file: of what was called, else of what was asked for."""
         module = self.source(rung)
+        call = (verdict["failure"] or {}).get("call") or ""
         try:
-            return module.locate(name) if module else None
+            return module.place(verdict["of"], verdict["step"], call) if module else None
         except FileProblem:
             return None
 
@@ -147,15 +149,20 @@ def _failure(
         for f in parts.get("traceback", ())[-30:]
     )
     file, line, step = outcome.file, outcome.line, outcome.step
-    own = [f for f in frames if f.file.startswith("modules/")]
+    headline = parts["headline"]
+    # The module's own lines first: an error that an earlier one raises is often made here.
+    own = [f for f in frames if f.file == rung.source]
+    own = own or [f for f in frames if f.file.startswith("modules/")]
     if own:
         file, line = own[-1].file, own[-1].line
         step = places.step(file, line)
+        if "<" not in own[-1].function:
+            headline = named_after(headline, outcome.of, own[-1].function)
     hint = _cut(parts.get("hint") or outcome.hint, 400)
     if parts.get("stub") and parts["stub"]["module"] != rung.id:
         hint = f"an earlier module comes first: tito checkpoint run {parts['stub']['module']}"
     return Failure(
-        headline=_cut(parts["headline"], 400),
+        headline=_cut(headline, 400),
         call=_cut(parts.get("call"), 400),
         asked=_cut(parts.get("asked") or outcome.asked, 400),
         expected=_cut(parts.get("expected"), 1000),
@@ -192,7 +199,7 @@ def _outcome(raw: dict[str, Any], rung: Checkpoint, places: _Places) -> Outcome:
         of=_cut(verdict["of"], 120),
         hint=_cut(verdict["hint"], 400),
         file=about.source,
-        line=places.line(about, verdict["of"]),
+        line=places.line(about, verdict),
     )
     if verdict["failure"] is None:
         return outcome

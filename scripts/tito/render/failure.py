@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from tito.report import Failure
 
 LABEL_WIDTH = 10
+HEADLINE = 79  # columns
 
 
 def failure_text(headline: str, parts: Iterable[tuple[str, str]]) -> str:
@@ -37,6 +38,15 @@ def place_text(file: str | None, line: int | None, step: int | None, command: st
     if not command:
         return place
     return f"{place}, then: {command}" if place else f"run: {command}"
+
+
+def named_after(headline: str, of: str, function: str) -> str:
+    """A headline that says where an exception was raised, in place of what was asked for."""
+    raised = headline.removeprefix(f"{of}: raised ")
+    if raised == headline or of.rpartition(".")[2] == function.rpartition(".")[2]:
+        return headline
+    changed = f"{function}: raised {raised}"
+    return changed if len(changed) <= HEADLINE else f"{changed[: HEADLINE - 1]}…"
 
 
 def describe(failure: "Failure") -> str:
