@@ -247,7 +247,9 @@ def test_errors_name_the_shapes():
     expect_raises(ValueError, lambda: x.reshape(4), call="x.reshape(4)", mentions=["(2, 3)"])
 
 
-@asks("functionality", step=5, of="Tensor.__rmul__", hint="the number may stand on either side")
+@asks(
+    "functionality", step=4, of="apply", hint="numbers go to the rule as they are, in their order"
+)
 def test_arithmetic_with_numbers():
     """Compute 2 * x, 1 - x, 6 / x, x ** 2, 2 ** x and their mirror images."""
     x = Tensor(X)
@@ -262,7 +264,7 @@ def test_arithmetic_with_numbers():
     expect(BESIDE.array_on_the_left(), [-9, -18, -27], call="array - tensor")
 
 
-@asks("functionality", step=5, of="Tensor.__add__", hint="(3, 1) and (3,) make (3, 3), not (3,)")
+@asks("functionality", step=4, of="apply", hint="(3, 1) and (3,) make (3, 3), not (3,)")
 def test_arithmetic_broadcasts(rng):
     """Add, multiply and compare tensors of different shapes."""
     column, row = Tensor([[1], [2], [3]]), Tensor([10, 20, 30])
@@ -273,7 +275,7 @@ def test_arithmetic_broadcasts(rng):
         expect(Tensor(x) - Tensor(y), x - y, call=f"{a} - {b}")
 
 
-@asks("functionality", step=5, of="Tensor.__lt__", hint="a comparison answers for each element")
+@asks("functionality", step=4, of="apply", hint="a comparison answers for each element")
 def test_comparisons():
     """Compare a tensor with a number and with a tensor."""
     x, y = Tensor(X), Tensor([4.0, 5.0, 3.0])
@@ -316,7 +318,7 @@ def test_matmul(rng):
         expect(core.matmul(Tensor(x), Tensor(y)), x @ y, call=f"{first} @ {second}")
 
 
-@asks("functionality", step=6, of="Tensor.sum", hint="the summed axis disappears unless kept")
+@asks("functionality", step=6, of="sum", hint="the summed axis goes, unless keepdims keeps it")
 def test_reductions_along_an_axis():
     """Reduce a (2, 3) tensor over its rows, its columns and both, with and without keepdims."""
     x = Tensor(X)
@@ -350,9 +352,7 @@ def test_variance(rng):
     expect(far.var(correction=0), 2 / 3, call="var of 10000, 10001, 10002")
 
 
-@asks(
-    "functionality", step=7, of="Tensor.__getitem__", hint="what NumPy's index selects, repeats too"
-)
+@asks("functionality", step=4, of="apply", hint="what NumPy's index selects, repeats too")
 def test_indexing():
     """Select by number, slice, list with repeats, mask, None and ellipsis; then assign."""
     x = Tensor(X)
@@ -414,7 +414,7 @@ def test_views_share_and_copies_do_not():
     expect_raises(ValueError, lambda: Tensor(X).T.view(6), **refused)
 
 
-@asks("functionality", step=7, of="Tensor", hint="a new axis, or one that is there already?")
+@asks("functionality", step=4, of="apply", hint="a new axis, or one that is there already?")
 def test_joining():
     """Stack and concatenate tensors along both axes."""
     x, y = Tensor(X), Tensor(X + 10)
