@@ -114,9 +114,9 @@ def _show(rung: "Checkpoint", solution: "Solution", diff: bool) -> None:
     if out.is_terminal:
         from rich.syntax import Syntax
 
-        out.print(
-            Syntax(text.rstrip("\n"), "diff" if diff else "python", background_color="default")
-        )
+        kind = "diff" if diff else "python"
+        text = text.rstrip("\n")
+        out.print(Syntax(text, kind, theme="ansi_dark", background_color="default"))
         out.print()
     else:
         say(quote(text))

@@ -101,6 +101,8 @@ def _update(repository: "Repository", options: argparse.Namespace) -> int:
     say("take it back: git reset --keep HEAD~1")
     if any(path.startswith("scripts/requirements/") for path in plan.contents):
         say("the packages changed too: python3 scripts/bootstrap.py")
+    if any(path.startswith(".github/workflows/") for path in plan.contents):
+        say("a workflow changed: if GitHub refuses the push, your token lacks the scope `workflow`")
     conflicts = plan.of("conflict")
     number = conflicts[0].path.split("/")[1][:2] if conflicts else ""
     command = f"tito update --merge {number}" if conflicts else "tito grade"
@@ -164,17 +166,19 @@ def _explain(change: "Change", release: str) -> None:
     """A module that could not be merged: what both sides did, and the one command."""
     number = change.path.split("/")[1][:2]
     row("not merged", f"[yellow]{quote(change.path)}[/]", indent=WIDE)
-    say("  It is as you left it. " + _reason(change, release))
+    row("", f"It is as you left it. {_reason(change, release)}", indent=2, style="none")
     assert change.merged is not None
     for conflict in change.merged.conflicts[:CONFLICTS]:
         _show_conflict(conflict)
     if (rest := len(change.merged.conflicts) - CONFLICTS) > 0:
-        say(f"  … and {rest} more like this")
-    say(
-        f"  To settle it: [bold]tito update --merge {number}[/] puts both versions into the file "
-        f"between marks\n  (<<<<<<< yours … >>>>>>> release {release}); keep what is right, and "
-        f"remove the marks.\n  Until then you can go on working: your version stays in use."
+        row("", f"… and {rest} more like this", indent=2, style="none")
+    settle = (
+        f"To settle it: [bold]tito update --merge {number}[/] puts both versions into the file, "
+        f"between marks (<<<<<<< yours … >>>>>>> release {release}); keep what is right, and "
+        f"remove the marks."
     )
+    row("", settle, indent=2, style="none")
+    row("", "Until then you can go on working: your version stays in use.", indent=2, style="none")
 
 
 def _reason(change: "Change", release: str) -> str:
@@ -186,15 +190,15 @@ def _reason(change: "Change", release: str) -> str:
 def _show_conflict(conflict: "Conflict") -> None:
     """The three versions of a few lines."""
     where = f"step {conflict.step}" if conflict.step else "outside the steps"
-    say(f"  {where}:")
+    row("", f"{where}:", indent=2, style="none")
     parts = ("released", conflict.before), ("yours", conflict.yours), ("now", conflict.theirs)
     for label, lines in parts:
         if not lines:
-            say(f"    {label:<10}(no such lines)")
+            row(f"    {label}", "(no such lines)", indent=14, style="none")
         for number, line in enumerate(lines[:LINES]):
-            say(f"    {'' if number else label:<10}{quote(line)}")
+            row(f"    {'' if number else label}", quote(line), indent=14, style="none")
         if len(lines) > LINES:
-            say(f"    {'':<10}… {len(lines) - LINES} more lines")
+            row("", f"… {len(lines) - LINES} more lines", indent=14, style="none")
 
 
 def _bring_in(options: argparse.Namespace) -> int:
