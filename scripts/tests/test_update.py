@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -26,8 +27,14 @@ from releases import (
 )
 
 from tito.cli.main import main
+from tito.files import read_text
+from tito.ladder import load_ladder
 from tito.manifest import MANIFEST_FILE, check, load_manifest
-from tito.threeway import has_marks
+from tito.source import parse
+from tito.strip import strip
+from tito.threeway import has_marks, merge_module
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Template:
@@ -318,6 +325,21 @@ def test_a_dry_run_changes_nothing(template, student, capsys):
     assert git("rev-parse", "HEAD", at=student) == before
     assert text(student, TENSOR) == "unsaved\n"
     assert text(student, FEEDBACK) == "FACT = 1\n"
+
+
+@pytest.mark.parametrize("rung", load_ladder(ROOT).checkpoints, ids=lambda rung: rung.folder)
+def test_every_real_module_keeps_a_whole_solution(rung):
+    """Solved in full; the next release says other sizes, and more in every step."""
+    solved = read_text(ROOT, rung.source)
+    source = parse(solved, rung.source)
+    stub = strip(rung.id, source)
+    later = re.sub(r"# about (\d+) line", r"# about 1\1 line", stub)
+    later = re.sub(r"(?m)^(# ## Step .*)$", r"\1\n#\n# One more line.", later)
+    merged = merge_module(rung.source, stub, solved, later, "1.1.0")
+    assert merged.clean, merged.why or merged.conflicts
+    assert merged.text == re.sub(r"(?m)^(# ## Step .*)$", r"\1\n#\n# One more line.", solved)
+    assert merge_module(rung.source, stub, solved, stub, "1.1.0").text == solved
+    assert merge_module(rung.source, stub, stub, later, "1.1.0").text == later
 
 
 # What is remembered
@@ -663,7 +685,9 @@ def test_a_failing_write_leaves_all_as_it_was(template, student, capsys, monkeyp
         return run(self, *words, **more)
 
     monkeypatch.setattr(Repository, "git", full)
-    assert "Permission denied" in refused(capsys, student, "--from", template.bare)
+    said = refused(capsys, student, "--from", template.bare)
+    assert "Permission denied; the tree is as it was before" in said
     monkeypatch.undo()
+    assert not (student / ".git/tito-swap").exists()
     assert snapshot(student) == files
     update(student, "--from", template.bare)

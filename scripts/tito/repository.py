@@ -223,6 +223,11 @@ class Repository:
             self.git("read-tree", "-m", "-u", self.head, new, index=scratch)
             os.replace(scratch, index)
             self.git("update-ref", "-m", reason, "HEAD", new, self.head)
+        except RepositoryError as problem:
+            self.undo()
+            raise RepositoryError(
+                f"{problem}; the tree is as it was before: mend that, then run this again"
+            ) from None
         except BaseException:
             self.undo()
             raise
@@ -268,7 +273,8 @@ class Repository:
         for leftover in (scratch, scratch.with_name(f"{scratch.name}.lock")):
             leftover.unlink(missing_ok=True)
         self.git("read-tree", old, index=scratch)
-        paths = "".join(f"{path}\0" for path in differ if path in before)
+        back = [p for p in differ if p in before and not self._is_at(p, before[p])]
+        paths = "".join(f"{path}\0" for path in back)
         data = paths.encode("utf-8", "surrogateescape")
         self.git("checkout-index", "--force", "-z", "--stdin", data=data, index=scratch)
         os.replace(scratch, self.path("index"))
@@ -282,13 +288,20 @@ class Repository:
             folder.rmdir()
             folder = folder.parent
 
+    def _is_at(self, path: str, entry: Entry | None) -> bool:
+        """Whether a file on disk is that of a commit."""
+        place = self.root.joinpath(*path.split("/"))
+        if entry is None or place.is_symlink() or not place.is_file():
+            return False
+        return self.git("hash-object", "--", path).strip() == entry.blob
+
     def _is_one_of(self, path: str, *entries: Entry | None) -> bool:
         """Whether a file is that of a commit, missing, or the beginning of one being written."""
         place = self.root.joinpath(*path.split("/"))
         if place.is_symlink() or not place.exists() or place.is_dir():
             return True
-        known = [entry.blob for entry in entries if entry is not None]
-        if self.git("hash-object", "--", path).strip() in known:
+        if any(self._is_at(path, entry) for entry in entries):
             return True
+        known = [entry.blob for entry in entries if entry is not None]
         data = place.read_bytes()
         return any(c.startswith(data) for c in self.contents(known).values())
