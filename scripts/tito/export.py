@@ -4,6 +4,7 @@ Line N of the copy is line N of the module, so a traceback points at what the st
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from tito.files import FileProblem, read_text, text_digest, write_atomic
@@ -49,10 +50,17 @@ def exported_text(module: ModuleSource, *roles: str) -> str:
 
 def export_one(root: Path, rung: Checkpoint) -> Exported:
     """Export one module in memory; a problem is returned, not raised."""
-    digest = None
     try:
-        source = read_text(root, rung.source)
-        digest = text_digest(source)
+        return _exported(rung, read_text(root, rung.source))
+    except FileProblem as problem:
+        return Exported(rung, None, problem)
+
+
+@lru_cache(maxsize=64)  # `tito watch` exports the same modules at every save
+def _exported(rung: Checkpoint, source: str) -> Exported:
+    """Export the text of a module."""
+    digest = text_digest(source)
+    try:
         module = parse(source, rung.source)
         if module.target != f"core.{rung.module}":
             line = next(c.start for c in module.cells if c.role == "default_exp") + 1

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ _INI = "[pytest]\npython_files = *.py\npython_functions = test_*\naddopts = -p n
 
 
 HEADLINE = 79  # columns
+Runner = Callable[[Path, Checkpoint, list[str]], str]
 STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 _WHERE = re.compile(r"\s*\+\s+(where|and)\b")  # how pytest explains a part of an assertion
 
@@ -63,6 +66,8 @@ def lay_out(root: Path, ladder: Ladder, rung: Checkpoint, folder: Path) -> None:
             write_atomic(folder / result.target, result.text)
         elif earlier == rung.id:
             raise result.problem  # type: ignore[misc]
+        else:
+            (folder / result.target).unlink(missing_ok=True)  # of an earlier time
     module = parse(read_text(root, rung.source), rung.source)
     if not any(cell.role == "test" for cell in module.cells):
         raise FileProblem(rung.source, "has no unit tests", "add a cell that starts with `#| test`")
@@ -102,30 +107,50 @@ def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem |
     return next((result.problem for result in needs if result.problem), None)
 
 
+def _quietly(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
+    """Run the tests of a folder in a process of their own, however long they take."""
+    _pytest(folder, rung, arguments, capture_output=True, stdin=subprocess.DEVNULL)
+    return ""
+
+
 def check_unit_tests(
-    root: Path, ladder: Ladder, rung: Checkpoint, arguments: tuple[str, ...] = ()
+    root: Path,
+    ladder: Ladder,
+    rung: Checkpoint,
+    arguments: tuple[str, ...] = (),
+    *,
+    folder: Path | None = None,
+    runner: Runner = _quietly,
 ) -> UnitTests:
     """Run a module's unit tests without a word, and return each failure in named parts.
 
-    `arguments` go to pytest. What the tests print is kept out of the way.
+    Args:
+        root: The tree.
+        ladder: Its ladder.
+        rung: The module.
+        arguments: For pytest.
+        folder: Where the module is laid out; one that is kept costs less the next time.
+        runner: Runs pytest in that folder, and says what ended it early, if anything did.
 
     Raises:
         FileProblem: If the module cannot be exported, or has no unit tests.
     """
     begin = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="tito-test-") as name:
-        folder = Path(name)
+    with nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="tito-test-") as at:
+        folder = Path(at)
         lay_out(root, ladder, rung, folder)
         raw = folder / "raw.json"
+        raw.unlink(missing_ok=True)
         wanted = ["--tb=short", "-p", "pytest_jsonreport.plugin", "--json-report", *arguments]
         wanted += [f"--json-report-file={raw}", "--json-report-omit=log,streams,keywords"]
-        _pytest(folder, rung, wanted, capture_output=True, stdin=subprocess.DEVNULL)
+        ended = runner(folder, rung, wanted)
         try:
             told = json.loads(raw.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             died = Failure(
-                f"the unit tests of module {rung.id} ended before their time",
-                got="the process that ran them died",
+                _fit(ended or f"the unit tests of module {rung.id} ended before their time"),
+                got="" if ended else "the process that ran them died",
+                file=rung.source,
                 command=f"tito test {rung.id}",
             )
             return UnitTests(0, (died,), time.perf_counter() - begin, ran=False)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tito import __version__
 from tito.grading.pristine import integrity, judge
-from tito.grading.run import LadderOutcome, Progress, run_ladder
+from tito.grading.run import Begin, LadderOutcome, Progress, begin_session, run_ladder
 from tito.grading.score import score_ladder
 from tito.grading.snapshot import take
 from tito.ladder import Checkpoint, Ladder, load_ladder
@@ -97,6 +97,7 @@ def grade(
     seed: int,
     progress: Progress = lambda message: None,
     start: str | None = None,
+    begin: Begin = begin_session,
 ) -> Report:
     """Grade the tree at `root` and report it, whatever its code does.
 
@@ -107,11 +108,12 @@ def grade(
         seed: Makes every test's random inputs.
         progress: Called after each test.
         start: How workers start: None for the best at hand, "fork" or "spawn".
+        begin: Starts the process of a session; it may have one ready.
 
     Raises:
         FileProblem: If a hand-written file of the package cannot be read.
     """
-    begin = time.perf_counter()
+    started = time.perf_counter()
     found = inspect(root)
     with judge(root, found) as judging:
         if judging != root:
@@ -120,7 +122,7 @@ def grade(
         snapshot = take(root, ladder, found.pristine)
         outcome = run_ladder(
             judging, ladder, snapshot, rungs, seed=seed, progress=progress, start=start,
-            installed=judging == root,
+            installed=judging == root, begin=begin,
         )  # fmt: skip
     asked_for = {rung.id for rung in rungs}
     left_out = [rung.id for rung in ladder.checkpoints if rung.id not in asked_for]
@@ -145,7 +147,7 @@ def grade(
         ladder_version=ladder.version,
         generated_at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         seed=seed,
-        duration=time.perf_counter() - begin,
+        duration=time.perf_counter() - started,
         environment=_environment(outcome),
         isolation=_isolation(outcome.isolation),
         problems=problems,

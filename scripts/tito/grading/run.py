@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from tito.custom import module_of
 from tito.files import FileProblem, read_text
 from tito.grading.pristine import LAUNCH
 from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
 from tito.isolation.limits import protect_grader
-from tito.ladder import Checkpoint, Ladder
+from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
 from tito.render.failure import named_after
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
@@ -140,7 +141,7 @@ def _cut(text: Any, limit: int) -> str:
 
 
 def _failure(
-    verdict: dict[str, Any], outcome: Outcome, rung: Checkpoint, places: _Places
+    verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _Places
 ) -> Failure:
     """The parts of a failure, with the line to open: where it was raised, else what was asked."""
     parts = verdict["failure"]
@@ -159,7 +160,7 @@ def _failure(
         if "<" not in own[-1].function:
             headline = named_after(headline, outcome.of, own[-1].function)
     hint = _cut(parts.get("hint") or outcome.hint, 400)
-    if parts.get("stub") and parts["stub"]["module"] != rung.id:
+    if parts.get("stub") and parts["stub"]["module"] != module_of(rung):
         hint = f"an earlier module comes first: tito checkpoint run {parts['stub']['module']}"
     return Failure(
         headline=_cut(headline, 400),
@@ -178,7 +179,7 @@ def _failure(
     )
 
 
-def _outcome(raw: dict[str, Any], rung: Checkpoint, places: _Places) -> Outcome:
+def _outcome(raw: dict[str, Any], rung: AnyRung, places: _Places) -> Outcome:
     """One test of pytest-json-report's file, with our verdict beside its own outcome."""
     verdict = raw.get("metadata", {}).get("verdict")
     phases = (raw.get(phase, {}) for phase in ("setup", "call", "teardown"))
@@ -187,7 +188,7 @@ def _outcome(raw: dict[str, Any], rung: Checkpoint, places: _Places) -> Outcome:
     if verdict is None or not verdict["kind"]:
         failure = Failure(f"{name}: did not run"[:79], got=_cut(raw.get("outcome"), 1000))
         return Outcome(name, "functionality", "error", duration=duration, failure=failure)
-    about = places.ladder.find(verdict["module"]) if verdict["module"] else rung
+    about = places.ladder.find(verdict["module"] or module_of(rung))
     status = verdict["status"]
     outcome = Outcome(
         name=name,
@@ -207,7 +208,7 @@ def _outcome(raw: dict[str, Any], rung: Checkpoint, places: _Places) -> Outcome:
 
 
 def _collect(
-    outcome: LadderOutcome, raw: dict[str, Any], rungs: list[Checkpoint], places: _Places
+    outcome: LadderOutcome, raw: dict[str, Any], rungs: list[AnyRung], places: _Places
 ) -> None:
     """Sort the tests of a raw report by rung; a file that was not collected gets a message."""
     by_file = {Path(rung.file).name: rung for rung in rungs}
@@ -230,16 +231,16 @@ def _collect(
             message=message,
             peak_memory_bytes=extra.get("memory", {}).get(rung.id),
         )
-    outcome.isolation = extra.get("isolation", {})
-    outcome.machine = extra.get("machine", {})
-    outcome.session_bytes = extra.get("session_bytes")
+    outcome.isolation = outcome.isolation or extra.get("isolation", {})
+    outcome.machine = outcome.machine or extra.get("machine", {})
+    outcome.session_bytes = outcome.session_bytes or extra.get("session_bytes")
 
 
 def run_ladder(
     root: Path,
     ladder: Ladder,
     snapshot: Snapshot,
-    rungs: list[Checkpoint],
+    rungs: list[AnyRung],
     *,
     seed: int,
     progress: Progress = lambda message: None,
@@ -249,8 +250,10 @@ def run_ladder(
 ) -> LadderOutcome:
     """Run the checkpoints of `rungs` against a snapshot of the student's package.
 
-    One pytest session runs them all. If the session itself is lost, the rung it was at is
-    charged with the loss and the others are run again without it.
+    One pytest session runs them all, and after it a second one the student's own checkpoints:
+    they are the student's code, and could judge in the ladder's place in the first. If a session
+    itself is lost, the rung it was at is charged with the loss and the others are run again
+    without it.
 
     Args:
         root: The tree whose checkpoints/ are trusted.
@@ -265,18 +268,41 @@ def run_ladder(
     package = {name: asdict(part) for name, part in snapshot.package.items()}
     protect_grader()  # this process holds the whole environment; the session gets a part of it
     outcome, places = LadderOutcome(), _Places(root, ladder)
-    waiting = [rung for rung in rungs if (root / rung.file).is_file()]
+    here = [rung for rung in rungs if (root / rung.file).is_file()]
+    own = [rung for rung in here if isinstance(rung, Custom) and rung.own]
+    for rung in rungs:
+        if isinstance(rung, Custom) and rung not in here:
+            outcome.runs[rung.id] = Run(trouble="error", message=f"there is no file {rung.file}")
+    job = {"root": str(root), "package": package, "seed": seed, "start": start}
+    job |= {"installed": installed}
+    _run_group(outcome, job, [rung for rung in here if rung not in own], places, progress, begin)
+    try:
+        _run_group(outcome, job, own, places, progress, begin)
+    except Exception as error:  # whatever the student's own checkpoints made of their session
+        message = _cut(f"its session gave no usable result: {error!r}", MESSAGE_LIMIT)
+        outcome.runs |= {rung.id: Run(trouble="error", message=message) for rung in own}
+    return outcome
+
+
+def _run_group(
+    outcome: LadderOutcome,
+    job: dict[str, Any],
+    waiting: list[AnyRung],
+    places: _Places,
+    progress: Progress,
+    begin: Begin,
+) -> None:
+    """Run some rungs in one session, and again without the one at which a session was lost."""
     while waiting:
         with tempfile.TemporaryDirectory(prefix="tito-grade-") as folder:
-            job = {"root": str(root), "rungs": [r.id for r in waiting], "package": package}
-            job |= {"seed": seed, "folder": folder, "start": start, "installed": installed}
+            this = job | {"rungs": [rung.id for rung in waiting], "folder": folder}
             seconds = SESSION_MARGIN + sum(rung.seconds for rung in waiting)
-            raw, at = _session(job, seconds, progress, begin)
+            raw, at = _session(this, seconds, progress, begin)
         if raw is not None:
             _collect(outcome, raw, waiting, places)
-            break
-        lost, _, details = at.partition("\n")
+            return
+        said, _, details = at.partition("\n")
+        lost = next((rung for rung in waiting if rung.id == said), waiting[0])
         message = f"the grading session ended during this checkpoint: {details}"
-        outcome.runs[lost] = Run(trouble="error", message=_cut(message, MESSAGE_LIMIT))
-        waiting = [rung for rung in waiting if rung.id != lost]
-    return outcome
+        outcome.runs[lost.id] = Run(trouble="error", message=_cut(message, MESSAGE_LIMIT))
+        waiting = [rung for rung in waiting if rung != lost]

@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from tito import isolation
+from tito.custom import customs, rung_of_file
 from tito.grading.outcome import judge
 from tito.grading.run import RAW_REPORT
 from tito.isolation import Limits, Server, Source
-from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.isolation.process import ForkServer
+from tito.ladder import AnyRung, Custom, Ladder, load_ladder
 
 
 def machine() -> dict[str, str]:
@@ -44,17 +46,18 @@ def own_peak() -> int | None:
 class Grading:
     """The pytest plugin: a fresh worker per checkpoint, a deadline per test, a verdict each."""
 
-    def __init__(self, server: Server, ladder: Ladder, out: Any):
+    def __init__(self, server: Server, ladder: Ladder, custom: tuple[Custom, ...], out: Any):
         self.server = server
         self.ladder = ladder
+        self.custom = custom
         self.out = out
-        self.rung: Checkpoint | None = None
+        self.rung: AnyRung | None = None
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.memory: dict[str, int] = {}
 
-    def rung_of(self, item: pytest.Item) -> Checkpoint:
+    def rung_of(self, item: pytest.Item) -> AnyRung:
         """The rung that a test's file belongs to."""
-        return self.ladder.find(item.path.stem.split("_")[1])
+        return rung_of_file(item.path.name, self.ladder, self.custom)
 
     def close_rung(self) -> None:
         """Note what the checkpoint's workers used before the next one starts."""
@@ -123,20 +126,27 @@ class Grading:
         self.out.flush()
 
 
-def run(job: dict[str, Any]) -> int:
-    """Run the job's checkpoints in one pytest session and return pytest's exit status."""
+def run(job: dict[str, Any], forks: ForkServer | None = None) -> int:
+    """Run the job's checkpoints in one pytest session and return pytest's exit status.
+
+    `forks` is a fork server that is warm already.
+    """
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     root = Path(job["root"])
     package = {name: Source(**source) for name, source in job["package"].items()}
-    server = Server(package, start=job.get("start"), limits=Limits(**job.get("limits", {})))
+    limits = Limits(**job.get("limits", {}))
+    server = Server(package, start=job.get("start"), limits=limits, forks=forks)
     server.start()
     isolation.install(server)
     os.environ["TITO_SEED"] = str(job["seed"])
     # A forged .pyc beside a checkpoint must not be read: what is imported from here on is compiled.
     sys.pycache_prefix = job["folder"]
     ladder = load_ladder(root)
-    plugin = Grading(server, ladder, out)
+    beyond = any(rung not in ladder.by_id for rung in job["rungs"])
+    custom = customs(root, ladder) if beyond else ()
+    files = {rung.id: rung.file for rung in (*ladder.checkpoints, *custom)}
+    plugin = Grading(server, ladder, custom, out)
     arguments = [
         *("-c", os.devnull, "--rootdir", str(root), "--confcutdir", str(root / "checkpoints")),
         *("-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:junitxml"),
@@ -150,7 +160,7 @@ def run(job: dict[str, Any]) -> int:
         ),
         *("--import-mode=importlib", "-o", "python_files=checkpoint_*.py"),
         "--continue-on-collection-errors",
-        *(str(root / ladder.by_id[rung].file) for rung in job["rungs"]),
+        *(str(root / files[rung]) for rung in job["rungs"]),
     ]
     try:
         return int(pytest.main(arguments, plugins=[plugin]))

@@ -77,6 +77,7 @@ class Server:
         checkpoint_seconds: The time all tests of one checkpoint may take together.
         folders: Environment variable -> folder that the worker may read, such as shipped data.
             Everything below such a folder can be read by the student's code.
+        forks: A fork server that is warm already; this one ends it.
 
     The life of a server: `start()` early, then `fresh()` before each checkpoint, `begin_test()`
     and `end_test()` around each test, `close()` at the end. Workers start by themselves when
@@ -91,6 +92,7 @@ class Server:
         limits: Limits | None = None,
         checkpoint_seconds: float = 120.0,
         folders: dict[str, str] | None = None,
+        forks: ForkServer | None = None,
     ):
         self.limits = limits or Limits()
         self.folders = dict(folders or {})
@@ -108,7 +110,7 @@ class Server:
         wire.encode(sources, self._package, self.encode_other)
         wire.seal(self._package)
         self._mode = start or best_start()
-        self._forks: ForkServer | None = None
+        self._forks = forks
         self._worker: Worker | None = None
         self._generation = 0
         self._dropped: list[int] = []

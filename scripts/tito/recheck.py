@@ -1,0 +1,222 @@
+"""Check a module again at once: its unit tests and its checkpoint, beside each other.
+
+Both run in processes that have imported everything before they are needed. The checkpoint is
+isolated as ever; its result goes into report.json.
+"""
+
+import ast
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tito.files import FileProblem, read_text
+from tito.grading.grade import grade, new_seed
+from tito.grading.merge import merged
+from tito.grading.run import Begun
+from tito.grading.standby import Standby
+from tito.ladder import Checkpoint, Ladder
+from tito.progress import Progress, load_progress
+from tito.report import save_report
+from tito.source import ModuleSource, parse
+from tito.unittests import UnitTests, check_unit_tests
+
+UNIT_SECONDS = 10.0  # for the unit tests of one module together
+
+
+class Tested(NamedTuple):
+    """What the unit tests gave: a result, or the problem of the module."""
+
+    check: int
+    units: UnitTests | None
+    problem: FileProblem | None = None
+
+
+class Graded(NamedTuple):
+    """What the checkpoint gave is in the progress now; `trouble` says why there is nothing."""
+
+    check: int
+    progress: Progress
+    trouble: str = ""
+
+
+def changed_steps(before: ModuleSource | None, after: ModuleSource) -> tuple[int, ...]:
+    """The steps whose code differs; empty if anything outside the steps does, or nothing."""
+    if before is None:
+        return ()
+    old, new = _code(before), _code(after)
+    changed = {step for step in {*old, *new} if old.get(step) != new.get(step)}
+    return () if None in changed else tuple(sorted(s for s in changed if s is not None))
+
+
+def _code(module: ModuleSource) -> dict[int | None, list[str]]:
+    """The lines of code by step."""
+    found: dict[int | None, list[str]] = {}
+    for cell in module.cells:
+        if cell.role != "prose":
+            lines = [line for line in module.lines[cell.start : cell.end] if line.strip()]
+            found.setdefault(cell.step, []).extend(lines)
+    return found
+
+
+def tests_of(module: ModuleSource, steps: tuple[int, ...]) -> list[str]:
+    """The names of the unit tests of some steps; none if they have no tests of their own."""
+    names = []
+    for cell in module.cells:
+        if cell.role == "test" and cell.step in steps:
+            with suppress(SyntaxError):
+                tree = ast.parse("\n".join(module.lines[cell.start : cell.end]))
+                functions = [n.name for n in tree.body if isinstance(n, ast.FunctionDef)]
+                names += [name for name in functions if name.startswith("test_")]
+    return names
+
+
+class Recheck:
+    """Runs one check at a time; a new one ends the one before.
+
+    Args:
+        root: The tree.
+        ladder: Its ladder.
+        tell: Gets a `Tested` and a `Graded` for each check, from threads of its own.
+    """
+
+    def __init__(self, root: Path, ladder: Ladder, tell: Callable[[Tested | Graded], None]):
+        self.root, self.ladder, self.tell = root, ladder, tell
+        self.number = 0
+        self._sessions, self._units = Standby("session"), Standby("units")
+        self._lock = threading.Lock()
+        self._running: list[tuple[int, subprocess.Popen[bytes]]] = []
+        self._threads: list[threading.Thread] = []
+        self._seed = new_seed()
+        self._folder = Path(tempfile.mkdtemp(prefix="tito-watch-"))
+
+    def warm(self) -> None:
+        """Have a process wait for the next check of each kind."""
+        self._sessions.renew()
+        self._units.renew()
+
+    def check(self, rung: Checkpoint, steps: tuple[int, ...] = ()) -> int:
+        """Begin to check a module: the unit tests of some steps, or all, and the checkpoint."""
+        self.cancel()
+        self.number += 1
+        jobs = [(self._test, (self.number, rung, steps)), (self._grade, (self.number, rung))]
+        self._threads = [threading.Thread(target=f, args=a, daemon=True) for f, a in jobs]
+        for thread in self._threads:
+            thread.start()
+        return self.number
+
+    @property
+    def busy(self) -> bool:
+        """Whether a check is under way."""
+        return any(thread.is_alive() for thread in self._threads)
+
+    def cancel(self) -> None:
+        """End what is running; it tells nothing more that counts."""
+        with self._lock:
+            for _, process in self._running:
+                end(process)
+            self.number += 1  # what has yet to start a process does not
+        for thread in self._threads:
+            thread.join(10)
+        self._threads = []
+
+    def close(self) -> None:
+        """End every process and remove what was laid out."""
+        self.cancel()
+        self._sessions.close()
+        self._units.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _begin(self, standby: Standby, check: int, job: dict[str, Any]) -> Begun:
+        """Take the waiting process for a check that still counts."""
+        with self._lock:
+            begun = standby.begin(job)
+            self._running = [(n, p) for n, p in self._running if p.poll() is None]
+            self._running.append((check, begun[0]))
+            if check != self.number:
+                end(begun[0])
+            return begun
+
+    def _test(self, check: int, rung: Checkpoint, steps: tuple[int, ...]) -> None:
+        """Run the unit tests and tell."""
+
+        def runner(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
+            module = parse(read_text(self.root, rung.source), rung.source)
+            wanted = [f"{rung.source}::{name}" for name in tests_of(module, steps)]
+            words = [*(wanted or [rung.source]), "-q", "--import-mode=importlib", *arguments]
+            job = {"folder": str(folder), "arguments": words, "installed": True}
+            return run_units(*self._begin(self._units, check, job), job)
+
+        try:
+            folder = self._folder / rung.id
+            units = check_unit_tests(self.root, self.ladder, rung, folder=folder, runner=runner)
+            self.tell(Tested(check, units))
+        except FileProblem as problem:
+            self.tell(Tested(check, None, problem))
+
+    def _grade(self, check: int, rung: Checkpoint) -> None:
+        """Run the checkpoint, put its result into the report, and tell."""
+        trouble = ""
+        try:
+            if not (self.root / rung.file).is_file():
+                raise FileProblem(rung.file, "is missing", f"git checkout HEAD -- {rung.file}")
+            last = load_progress(self.root, self.ladder).report
+            new = grade(
+                self.root, self.ladder, [rung], seed=last.seed if last else self._seed,
+                begin=lambda job: self._begin(self._sessions, check, job),
+            )  # fmt: skip
+            if check == self.number:
+                rungs = self.ladder.checkpoints
+                here = [r.id for r in rungs if (self.root / r.file).is_file()]
+                report = merged(self.ladder, last, new, [rung.id], here)
+                save_report(report, self.root / "report.json")
+        except (FileProblem, OSError) as error:
+            trouble = str(error)
+        self.tell(Graded(check, load_progress(self.root, self.ladder), trouble))
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a process and what it started."""
+    with suppress(OSError):
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+
+
+def run_units(process: "subprocess.Popen[bytes]", errors: Any, job: dict[str, Any]) -> str:
+    """Hand unit tests to a waiting process; says which of them was not done in time."""
+    import json
+
+    late = threading.Event()
+
+    def give_up() -> None:
+        late.set()
+        end(process)
+
+    timer = threading.Timer(UNIT_SECONDS, give_up)
+    at = ""
+    with errors, process:
+        timer.start()
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with suppress(BrokenPipeError):
+                process.stdin.write(json.dumps(job).encode())
+                process.stdin.close()
+            for line in process.stdout:
+                at = line.decode(errors="replace").strip()
+            process.wait()
+        finally:
+            timer.cancel()
+            end(process)
+    if not late.is_set():
+        return ""
+    what = at or "importing the module"
+    return f"{what}: not done after {UNIT_SECONDS:.0f} s; does a loop never end?"
