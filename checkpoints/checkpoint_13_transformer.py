@@ -14,7 +14,6 @@ from checkpoints.feedback import (
     expect,
     expect_at_most,
     expect_equal,
-    expect_raises,
     expect_true,
     probe,
     timed,
@@ -29,7 +28,6 @@ from tinytorch.core.transformers import (
     TinyGPT,
     TransformerBlock,
     generate,
-    imported_modules,
     initialise,
     layer_norm,
     next_probabilities,
@@ -181,16 +179,14 @@ def small_gpt(**options):
     return GPT(GPTConfig(**{**sizes, **options}))
 
 
-@asks("imports", step=5, of="GPT", hint="each part is a Module; TinyGPT is another name of GPT")
+@asks("imports", step=3, of="GPT", hint="each part is a Module; TinyGPT is another name of GPT")
 def test_the_parts_are_there():
     """Make every part and read the shape of what comes out."""
     x, config = Tensor(np.ones((1, 2, 4))), GPTConfig(5, 3, 1, 2, 4)
-    expect_equal(tuple(LayerNorm(4)(x).shape), (1, 2, 4), call="LayerNorm(4)(x).shape")
-    expect_equal(tuple(FeedForward(4)(x).shape), (1, 2, 4), call="FeedForward(4)(x).shape")
+    for name, part in (("LayerNorm", LayerNorm(4)), ("FeedForward", FeedForward(4))):
+        expect_equal(tuple(part(x).shape), (1, 2, 4), call=f"{name}(4)(x).shape")
     expect_equal(tuple(TransformerBlock(4, 2)(x).shape), (1, 2, 4), call="TransformerBlock(4, 2)")
-    expect_equal(
-        tuple(TinyGPT(config)([[1, 2]]).shape), (1, 2, 5), call="TinyGPT(config)([[1, 2]])"
-    )
+    expect_equal(tuple(TinyGPT(config)([[1, 2]]).shape), (1, 2, 5), call="TinyGPT(config)")
     initialise(GPT(config), n_layer=1)
     expect_equal(tuple(generate(GPT(config), [1], 2).shape), (3,), call="generate(model, [1], 2)")
 
@@ -213,7 +209,7 @@ def test_layer_norm_of_any_shape(rng):
     expect(LayerNorm(5)(Tensor(x)), reference_norm(x), call="LayerNorm(5)(x)")
 
 
-@asks("functionality", step=2, of="normalise_rule", hint="x moves its own mean and variance too")
+@asks("functionality", step=1, of="normalise_rule", hint="x moves its own mean and variance too")
 def test_layer_norm_gradients(rng):
     """Compare the gradients of x, weight and bias with measured slopes."""
     arrays = [rng.normal(1, 2, (2, 3, 4)), rng.normal(size=4), rng.normal(size=4)]
@@ -229,16 +225,7 @@ def test_layer_norm_gradients(rng):
         expect(tensors[i].grad, wanted, call=f"gradient of {name}", rtol=1e-4, atol=1e-6)
 
 
-@asks("functionality", step=3, of="FeedForward.forward", hint='widen, gelu by "tanh", narrow')
-def test_feed_forward(rng):
-    """Run a FeedForward of 4 to 16 to 4 features."""
-    layer, x = FeedForward(4), rng.normal(size=(2, 3, 4))
-    state = filled(layer, rng)
-    expect_equal(state["linear1.weight"].shape, (16, 4), call="FeedForward(4).linear1.weight.shape")
-    expect(layer(Tensor(x)), reference_feed_forward(state, x), call="FeedForward(4)(x)")
-
-
-@asks("functionality", step=3, of="TransformerBlock.forward", hint="norm inside, sum outside")
+@asks("functionality", step=2, of="TransformerBlock.forward", hint="norm inside, sum outside")
 def test_block_is_pre_norm_and_residual(rng):
     """Run a block, with and without the causal mask, and compare with NumPy."""
     block, x = TransformerBlock(6, 2), rng.normal(2, 3, (2, 4, 6))
@@ -250,7 +237,7 @@ def test_block_is_pre_norm_and_residual(rng):
     expect(block(Tensor(x), hidden), reference_block(state, x, 2), call="block(x, mask)")
 
 
-@asks("functionality", step=4, of="initialise", hint="2 * n_layer branches add to one stream")
+@asks("functionality", step=3, of="initialise", hint="2 * n_layer branches add to one stream")
 def test_first_values(rng):
     """Look at the spread of each kind of parameter in a new GPT of 8 layers."""
     model = GPT(GPTConfig(200, 100, 8, 4, 64))
@@ -263,7 +250,7 @@ def test_first_values(rng):
         expect(values.mean(), centre, call=f"mean of {name}", atol=1.5e-3)
 
 
-@asks("functionality", step=5, of="GPT.features", hint="tokens plus places, blocks, a last norm")
+@asks("functionality", step=3, of="GPT.features", hint="tokens plus places, blocks, a last norm")
 def test_gpt_logits(rng):
     """Compare the logits of a GPT with a NumPy transformer of the same weights."""
     model, ids = small_gpt(), rng.integers(0, 10, (3, 6))
@@ -274,9 +261,7 @@ def test_gpt_logits(rng):
     expect(model(ids[:1, :1]), one, call="GPT(config)(one token)", rtol=1e-4, atol=1e-5)
 
 
-@asks(
-    "functionality", step=5, of="GPT.features", hint="a place may know itself and what was before"
-)
+@asks("functionality", step=3, of="GPT.features", hint="a place knows itself and what was before")
 def test_the_future_does_not_leak(rng):
     """Change token 5 of 8: the logits before it stay, those from it on change."""
     model, ids = small_gpt(), rng.integers(0, 10, (2, 8))
@@ -285,13 +270,11 @@ def test_the_future_does_not_leak(rng):
     changed[:, 5] = (ids[:, 5] + 1 + rng.integers(0, 9, 2)) % 10
     before, after = model(ids).numpy(), model(changed).numpy()
     expect(after[:, :5], before[:, :5], call="logits before the changed token", atol=1e-9)
-    moved = np.abs(after - before).max(axis=-1)[:, 5:]
-    expect_true(
-        bool((moved > 1e-6).all()), call="logits from it on", expected="a change", got=moved
-    )
+    least = float(np.abs(after - before).max(axis=-1)[:, 5:].min())
+    expect_true(least > 1e-6, call="logits from it on", expected="a change", got=least)
 
 
-@asks("functionality", step=5, of="GPT.forward", hint="logits and targets stand at the same place")
+@asks("functionality", step=3, of="GPT.forward", hint="logits and targets stand at the same place")
 def test_loss_compares_place_by_place(rng):
     """Give targets: the loss is the mean cross-entropy of logits[b, t] against targets[b, t]."""
     model, ids, targets = small_gpt(), rng.integers(0, 10, (3, 6)), rng.integers(0, 10, (3, 6))
@@ -301,32 +284,18 @@ def test_loss_compares_place_by_place(rng):
     expect(loss, reference_loss(expected, targets), call="model(ids, targets)[1]", rtol=1e-5)
 
 
-@asks("functionality", step=5, of="GPT.__init__", hint="assign the Parameter, not its numbers")
-def test_head_and_embedding_are_one_parameter(rng):
-    """Count the parameters of a GPT with and without tied weights; both gradients meet in one."""
+@asks("functionality", step=3, of="GPT.__init__", hint="assign the Parameter, not its numbers")
+def test_head_and_embedding_are_one_parameter():
+    """Count the parameters of a GPT with and without tied weights."""
     sizes = [sum(p.size for p in small_gpt(tie_weights=t).parameters()) for t in (True, False)]
     block = 4 * 12 * 12 + 4 * 12 + 8 * 12 * 12 + 5 * 12 + 4 * 12
     tied = 10 * 12 + 8 * 12 + 2 * block + 2 * 12
     expect_equal(sizes, [tied, tied + 120], call="parameters, tied and not")
-    model, ids = small_gpt(), rng.integers(0, 9, (1, 4))
-    expect_true(bool(BESIDE.one_parameter(model)), call="head.weight", expected="that of "
+    expect_true(bool(BESIDE.one_parameter(small_gpt())), call="head.weight", expected="that of "
                 "token_embedding", got="another object")  # fmt: skip
-    state = filled(model, rng)
-    model(ids, ids)[1].backward()
-    grad = model.token_embedding.weight.grad.numpy()
-    place = (int(ids[0, 0]), 3)
-
-    def loss(value):
-        table = state["token_embedding.weight"].copy()
-        table[place] = value[0]
-        both = {**state, "token_embedding.weight": table, "head.weight": table}
-        return reference_loss(reference_gpt(both, ids, 2), ids)
-
-    slope = measured_slope(loss, np.array([state["token_embedding.weight"][place]]))
-    expect(grad[place], slope[0], call="token_embedding.weight.grad", rtol=1e-3, atol=1e-6)
 
 
-@asks("functionality", step=6, of="random_windows", hint="the target of a token is its successor")
+@asks("functionality", step=4, of="random_windows", hint="the target of a token is its successor")
 def test_windows_and_targets(rng):
     """Cut 300 windows of 4 tokens out of 9: five starts are possible, and targets are one later."""
     tokens = rng.permutation(50)[:9]
@@ -337,7 +306,7 @@ def test_windows_and_targets(rng):
     expect(targets, [tokens[s + 1 : s + 5] for s in starts], call="random_windows(…)[1]")
 
 
-@asks("functionality", step=7, of="next_probabilities", hint="temperature, top_k, top_p, in order")
+@asks("functionality", step=5, of="next_probabilities", hint="temperature, top_k, top_p, in order")
 def test_probabilities_by_hand():
     """Choose from [0.15, 0.5, 0.05, 0.3] by each knob."""
     logits = np.log([[0.15, 0.5, 0.05, 0.3]])
@@ -359,7 +328,7 @@ def test_probabilities_by_hand():
         expect(next_probabilities(logits, **knobs), [expected], call=call)
 
 
-@asks("functionality", step=7, of="next_probabilities", hint="each row is sorted for itself")
+@asks("functionality", step=5, of="next_probabilities", hint="each row is sorted for itself")
 def test_probabilities_of_a_batch(rng):
     """Keep the top 5 of random logits, large ones too, row by row."""
     logits = rng.normal(0, 4, (6, 20)) + rng.choice([0, 1000], (6, 1))
@@ -369,65 +338,59 @@ def test_probabilities_of_a_batch(rng):
     expect(got, expected, call="next_probabilities(logits, 0.7, top_k=5)")
 
 
-@asks("functionality", step=8, of="generate", hint="only the newest block_size tokens are read")
+@asks("functionality", step=6, of="generate", hint="only the newest block_size tokens are read")
 def test_greedy_text_goes_past_the_block(rng):
-    """Write 12 tokens at temperature 0 after 3, and after 11, with a block of 8."""
+    """Write 8 tokens at temperature 0 after 3, and after 11, with a block of 8."""
     model = small_gpt()
     state = filled(model, rng, 0.5)
     for length in (3, 11):
         ids = rng.integers(0, 10, (2, length))
         expected = ids
-        for _ in range(12):
+        for _ in range(8):
             last = reference_gpt(state, expected[:, -8:], 2)[:, -1]
             expected = np.concatenate([expected, last.argmax(-1)[:, None]], axis=1)
-        call = f"generate(ids of length {length}, 12, temperature=0)"
-        expect(model.generate(ids, 12, temperature=0), expected, call=call)
+        call = f"generate(ids of length {length}, 8, temperature=0)"
+        expect(model.generate(ids, 8, temperature=0), expected, call=call)
     expect(model.generate([1, 2], 0), [1, 2], call="generate([1, 2], 0)")
 
 
-@asks("functionality", step=8, of="generate", hint="every row of the batch draws for itself")
+@asks("functionality", step=6, of="generate", hint="every row of the batch draws for itself")
 def test_tokens_are_drawn_as_often_as_they_should(rng):
-    """Draw one token for each of 4000 equal rows and count."""
+    """Draw one token for each of 2000 equal rows and count."""
     model, row = small_gpt(), rng.integers(0, 10, (1, 4))
-    logits = reference_gpt(filled(model, rng, 0.5), row, 2)[:, -1]
-    for knobs in ({"temperature": 2.0}, {"temperature": 0.7, "top_k": 4}):
-        scores = logits[0] / knobs["temperature"]
-        kept = np.argsort(-scores)[: knobs.get("top_k", 10)]
-        p = np.zeros(10)
-        p[kept] = reference_softmax(scores[kept])
-        seed = int(rng.integers(1 << 30))
-        drawn = model.generate(np.tile(row, (4000, 1)), 1, seed=seed, **knobs).numpy()[:, -1]
-        counts = np.bincount(drawn, minlength=10)
-        gaps = np.abs(counts - 4000 * p) - 5 * np.sqrt(4000 * p * (1 - p))
-        got = f"{counts.tolist()} for probabilities {p.round(3).tolist()}"
-        call = f"generate(4000 rows, 1, **{knobs})"
-        expect_true(
-            bool((gaps <= 1e-6).all()), call=call, expected="4000 p, within chance", got=got
-        )
+    logits = reference_gpt(filled(model, rng, 0.5), row, 2)[0, -1]
+    p = reference_softmax(logits / 2)
+    seed = int(rng.integers(1 << 30))
+    call = "generate(2000 rows, 1, temperature=2)"
+    drawn = model.generate(np.tile(row, (2000, 1)), 1, temperature=2.0, seed=seed).numpy()[:, -1]
+    counts = np.bincount(drawn, minlength=10)
+    gaps = np.abs(counts - 2000 * p) - 5 * np.sqrt(2000 * p * (1 - p))
+    got = f"{counts.tolist()} for probabilities {p.round(3).tolist()}"
+    expect_true(bool((gaps <= 1e-6).all()), call=call, expected="2000 p, within chance", got=got)
 
 
-@asks("functionality", step=8, of="generate", hint="a generator of its own when there is a seed")
+@asks("functionality", step=6, of="generate", hint="a generator of its own when there is a seed")
 def test_seeds(rng):
     """Write with seeds; then without one, after manual_seed."""
     model, ids = small_gpt(), rng.integers(0, 10, (1, 3))
     manual_seed(7)
     expected = rand(1).item()
     manual_seed(7)
-    one, other = (model.generate(ids, 30, seed=s).tolist() for s in (3, 4))
-    expect(rand(1), [expected], call="rand(1) after generate(seed=3)", hint="the course's "
-           "generator must not move when a seed is given")  # fmt: skip
-    expect_equal(model.generate(ids, 30, seed=3).tolist(), one, call="generate(seed=3), again")
-    expect_true(one != other, call="generate(seed=4)", expected="another text", got="the same")
+    one, again, other = (model.generate(ids, 16, seed=s).tolist() for s in (3, 3, 4))
+    hint = "the course's generator must not move when a seed is given"
+    expect(rand(1), [expected], call="rand(1) after generate(seed=3)", hint=hint)
+    expect_equal(again, one, call="generate(seed=3), again")
     texts = []
-    for _ in range(2):
-        manual_seed(9)
-        texts.append(model.generate(ids, 30).tolist())
+    for seed in (9, 9, None):
+        if seed:
+            manual_seed(seed)
+        texts.append(model.generate(ids, 16).tolist())
     expect_equal(texts[1], texts[0], call="generate() after manual_seed(9)")
-    expect_true(model.generate(ids, 30).tolist() != texts[0], call="generate() once more",
-                expected="another text", got="the same")  # fmt: skip
+    fresh = one != other and texts[2] != texts[1]
+    expect_true(fresh, call="another seed, or none", expected="another text", got="the same")
 
 
-@asks("functionality", step=8, of="generate", hint="evaluate, record nothing, then restore")
+@asks("functionality", step=6, of="generate", hint="evaluate, record nothing, then restore")
 def test_generate_leaves_no_trace(rng):
     """Write with a model whose second block is in evaluation mode; look at modes and calls."""
     model = BESIDE.Spy(GPTConfig(10, 8, 2, 2, 12, dropout=0.5))
@@ -441,17 +404,9 @@ def test_generate_leaves_no_trace(rng):
     expect_equal(asked, expected, call="(training, recording, tokens) in each call")
 
 
-@asks("functionality", step=9, of="imported_modules", hint="let ast read the source")
-def test_imports_become_a_graph():
-    """Parse a source with both spellings, a lazy import and a docstring that only talks of one."""
-    source = (
-        '"""from tinytorch.core.spatial import Conv2d"""\nimport numpy as np\n'
-        "from tinytorch.core import losses as l, tensor\nfrom tinytorch.core.layers import (\n"
-        "    Linear,\n)\nfrom tinytorch.utils.checks import whole\n"
-        "def late():\n    from tinytorch.core.autograd import grad\n"
-    )
-    expected = ["autograd", "layers", "losses", "tensor"]
-    expect_equal(sorted(imported_modules(source)), expected, call="imported_modules(source)")
+@asks("functionality", step=7, of="reached", hint="follow every arrow, visit each module once")
+def test_imports_are_followed():
+    """Follow the arrows of a graph with a circle."""
     graph = {"gpt": ["norm", "layers"], "norm": ["tensor"], "layers": ["tensor", "norm"]}
     graph |= {"cnn": ["layers"], "tensor": [], "loop": ["gpt", "loop"]}
     expected = ["gpt", "layers", "norm", "tensor"]
@@ -459,23 +414,7 @@ def test_imports_become_a_graph():
     expect(reused_share(graph, ["loop"], ["cnn"]), 0.6, call="reused_share")
 
 
-@asks("functionality", step=8, of="generate", hint="refuse before anything is computed")
-def test_bad_input_is_refused():
-    """Pass ids out of range, a sequence too long, and knobs that mean nothing."""
-    model = small_gpt()
-    expect_raises(IndexError, model, [[3, 10]], call="model([[3, 10]])", mentions=[10])
-    long = np.zeros((1, 9), np.int64)
-    expect_raises(ValueError, model, long, call="model(9 tokens)", mentions=[9, 8])
-    expect_raises(ValueError, GPTConfig, n_embd=10, n_head=3, call="GPTConfig", mentions=[10, 3])
-    for name, value in (("temperature", -1.0), ("top_k", 0), ("top_p", 0.0)):
-        call = f"generate({name}={value})"
-        expect_raises(
-            ValueError, model.generate, [1], 2, call=call, mentions=[name], **{name: value}
-        )
-    expect_equal(tuple(model.generate([1], 2).shape), (3,), call="generate([1], 2).shape")
-
-
-@asks("integration", step=5, of="GPT", hint="every part must pass its gradient on")
+@asks("integration", step=3, of="GPT", hint="every part must pass its gradient on")
 def test_training_by_numpy_slopes(rng):
     """Compare gradients of a GPT's loss with measured slopes, one number of each parameter."""
     model, ids, targets = small_gpt(), rng.integers(0, 10, (2, 5)), rng.integers(0, 10, (2, 5))
@@ -496,22 +435,22 @@ def test_training_by_numpy_slopes(rng):
         expect(got, slope, call=f"gradient of {name}", rtol=2e-3, atol=1e-6)
 
 
-@asks("integration", step=8, of="GPT", hint="is a later token visible? are positions added?")
+@asks("integration", step=6, of="GPT", hint="is a later token visible? are positions added?")
 def test_gpt_learns_a_text_by_heart(rng):
-    """Overfit 40 tokens of a random text, then complete it greedily."""
-    text = rng.integers(0, 6, 40)
+    """Overfit 24 tokens of a random text, then complete it greedily."""
+    text = rng.integers(0, 6, 24)
     manual_seed(int(rng.integers(1000)))
-    model = GPT(GPTConfig(6, 40, 2, 2, 32))
+    model = GPT(GPTConfig(6, 24, 1, 2, 32))
     optimizer = AdamW(model.parameters(), lr=1e-2)
     first = reference_loss(model(text[None, :-1]).numpy(), text[None, 1:])
     expect(first, math.log(6), call="first loss: log of the vocabulary", rtol=0.05)
-    BESIDE.train(model, optimizer, text[None, :-1], text[None, 1:], 150)
+    BESIDE.train(model, optimizer, text[None, :-1], text[None, 1:], 90)
     last = reference_loss(model(text[None, :-1]).numpy(), text[None, 1:])
-    expect_at_most(last, 0.2, call="loss after 150 steps", what="cross-entropy")
-    expect(model.generate(text[:8], 32, temperature=0), text, call="generate(first 8, 32, 0)")
+    expect_at_most(last, 0.2, call="loss after 90 steps", what="cross-entropy")
+    expect(model.generate(text[:8], 16, temperature=0), text, call="generate(first 8, 16, 0)")
 
 
-@asks("performance", step=2, of="normalise", hint="keep x, and two numbers for each token")
+@asks("performance", step=1, of="normalise", hint="keep x, and two numbers for each token")
 def test_layer_norm_keeps_little(rng):
     """Measure what a LayerNorm holds after its forward pass, its output included."""
     x = rng.normal(size=(64, 64, 128)).astype(np.float32)
@@ -519,7 +458,7 @@ def test_layer_norm_keeps_little(rng):
     expect_at_most(held, 1.5, call="LayerNorm(128)(x)", what="arrays of the size of x held")
 
 
-@asks("performance", step=5, of="GPT.next_logits", hint="crop to block_size before reading")
+@asks("performance", step=3, of="GPT.next_logits", hint="crop to block_size before reading")
 def test_a_long_beginning_costs_no_more(rng):
     """Write 10 tokens after 64 and after 6,400 tokens, with a block of 64."""
     model = GPT(GPTConfig(20, 64, 2, 2, 32))
@@ -528,7 +467,7 @@ def test_a_long_beginning_costs_no_more(rng):
     expect_at_most(costs[1] / costs[0], 3, call="generate", what="time after 100 times the tokens")
 
 
-@asks("performance", step=5, of="GPT.next_logits", hint="only the last place has to be guessed")
+@asks("performance", step=3, of="GPT.next_logits", hint="only the last place has to be guessed")
 def test_writing_applies_the_head_once(rng):
     """Measure the memory in which the next logits among 20,000 tokens are computed, after 64."""
     ids = rng.integers(0, 20_000, (1, 64))
@@ -537,10 +476,10 @@ def test_writing_applies_the_head_once(rng):
     expect_at_most(peak / row, 16, call=call, what="peak memory, in rows of logits")
 
 
-@asks("performance", step=7, of="next_probabilities", hint="one sort; nothing of V times V numbers")
+@asks("performance", step=5, of="next_probabilities", hint="one sort; nothing of V times V numbers")
 def test_choosing_costs_one_sort(rng):
-    """Choose among 50,000 tokens, greedily and by top_k and top_p, against sorting them."""
-    logits = rng.normal(size=(2, 50_000))
+    """Choose among 20,000 tokens, greedily and by top_k and top_p, against sorting them."""
+    logits = rng.normal(size=(2, 20_000))
     sorting = timed(lambda: np.argsort(logits, kind="stable"), repeat=3)
     for knobs in ({"temperature": 0}, {"top_k": 50, "top_p": 0.9}):
         yours = timed(next_probabilities, logits, repeat=3, **knobs)

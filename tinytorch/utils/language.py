@@ -1,7 +1,8 @@
-"""Refusals of module 13, each of which names what to give instead; and the way to module 17."""
+"""What surrounds module 13: its sizes, refusals that name what to give instead, the way to 17."""
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,17 +31,38 @@ def check_norm(x: Any, shape: tuple[int, ...], weight: Any, bias: Any) -> None:
             raise ValueError(f"{name} has shape {part.shape}; give it normalized_shape {shape}")
 
 
-def check_config(config: Any) -> None:
-    """Require sizes of at least 1, heads that divide the features, and a dropout below 1."""
-    for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
-        whole(name, getattr(config, name), 1)
-    if config.n_embd % config.n_head:
-        raise ValueError(
-            f"n_embd {config.n_embd} does not divide into {config.n_head} heads; choose an n_head "
-            "that divides it"
-        )
-    if not 0 <= config.dropout < 1:
-        raise ValueError(f"dropout is {config.dropout}; give a number from 0 to below 1")
+@dataclass(frozen=True)
+class GPTConfig:
+    """The sizes of a GPT.
+
+    Attributes:
+        vocab_size: Tokens in the vocabulary, V.
+        block_size: Longest sequence, in tokens.
+        n_layer, n_head, n_embd: Blocks; heads in each; features of a token, C.
+        dropout: Share dropped in training: of embeddings, attention weights and branches.
+        bias: Whether linear layers and norms have one.
+        tie_weights: Whether head and token embedding are one parameter.
+    """
+
+    vocab_size: int = 65
+    block_size: int = 64
+    n_layer: int = 4
+    n_head: int = 4
+    n_embd: int = 128
+    dropout: float = 0.0
+    bias: bool = True
+    tie_weights: bool = True
+
+    def __post_init__(self) -> None:
+        for name in ("vocab_size", "block_size", "n_layer", "n_head", "n_embd"):
+            whole(name, getattr(self, name), 1)
+        if self.n_embd % self.n_head:
+            raise ValueError(
+                f"n_embd {self.n_embd} does not divide into {self.n_head} heads; choose an n_head "
+                "that divides it"
+            )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; give a number from 0 to below 1")
 
 
 def checked_sequence(ids: Any, block_size: int) -> Any:
