@@ -18,6 +18,7 @@ COMMANDS = {
     "status": "where you are and what is next, in full",
     "module": "begin, test, complete and read modules, or list them",
     "test": "run the unit tests that stand beside the steps of a module",
+    "watch": "on every save, test the step and check the module, on one screen",
     "checkpoint": "run checkpoints in isolation, or see where you stand",
     "milestone": "run a historical result on your framework, or see which are unlocked",
     "milestones": "the historical results: the same as tito milestone list",
