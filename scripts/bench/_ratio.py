@@ -165,6 +165,6 @@ def finish(
     print(table(rows, *sides))
     print(f"threads {options.threads}, rounds {options.runs}, medians")
     if options.json:
-        record = {"threads": options.threads, "rows": [asdict(row) for row in rows], **extra}
-        options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        record = {"threads": options.threads, "sides": sides, "rows": [asdict(row) for row in rows]}
+        options.json.write_text(json.dumps(record | extra, indent=2) + "\n", encoding="utf-8")
     return 0 if all(row.within for row in rows) else 1
