@@ -443,7 +443,7 @@ def test_gpt_learns_a_text_by_heart(rng):
     model = GPT(GPTConfig(6, 24, 1, 2, 32))
     optimizer = AdamW(model.parameters(), lr=1e-2)
     first = reference_loss(model(text[None, :-1]).numpy(), text[None, 1:])
-    expect(first, math.log(6), call="first loss: log of the vocabulary", rtol=0.05)
+    expect(first, math.log(6), call="first loss: log of the vocabulary", rtol=0.15)
     BESIDE.train(model, optimizer, text[None, :-1], text[None, 1:], 90)
     last = reference_loss(model(text[None, :-1]).numpy(), text[None, 1:])
     expect_at_most(last, 0.2, call="loss after 90 steps", what="cross-entropy")
