@@ -14,11 +14,11 @@ from tito import __version__
 from tito.grading.pristine import integrity, judge
 from tito.grading.run import Begin, LadderOutcome, Progress, begin_session, run_ladder
 from tito.grading.score import score_ladder
-from tito.grading.snapshot import take
+from tito.grading.snapshot import Snapshot, take
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.manifest import inspect
 from tito.milestones import recorded_runs
-from tito.progress import needs_digest
+from tito.progress import find_stubs, needs_digest
 from tito.reflection import reflections
 from tito.report import (
     SCHEMA_VERSION,
@@ -26,6 +26,7 @@ from tito.report import (
     Environment,
     Isolation,
     Layer,
+    NextStep,
     Problem,
     Report,
 )
@@ -87,6 +88,16 @@ def revision(root: Path) -> dict[str, str | None]:
         "commit": _shaped(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", commit),
         "branch": (branch or "")[:250] or None,
     }
+
+
+def _in_order(step: NextStep | None, snapshot: Snapshot) -> NextStep | None:
+    """The next step; where a stub is to be written, the first one left and not one that a test
+    happened to meet."""
+    if step is None:
+        return None
+    own = (part for part in snapshot.package.values() if part.filename == step.file)
+    lines = [stub.line for part in own for stub in find_stubs(part.text)]
+    return replace(step, line=min(lines)) if step.line in lines else step
 
 
 def grade(
@@ -155,5 +166,5 @@ def grade(
         reflections=reflections(root, ladder),
         **revision(root),
         **{name: getattr(standing, name) for name in standing.__slots__}
-        | {"checkpoints": checkpoints},
+        | {"checkpoints": checkpoints, "next": _in_order(standing.next, snapshot)},
     )

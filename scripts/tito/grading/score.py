@@ -182,11 +182,11 @@ def next_step(checkpoints: Sequence[CheckpointResult], ready: set[str]) -> NextS
     if checkpoint is None:
         return None
     file, line = checkpoint.source, None
-    for test in checkpoint.tests:
-        if test.status != "passed":
-            place = test.failure if test.failure and test.failure.file else test
-            file, line = (place.file, place.line) if place.file else (file, None)
-            break
+    left = [test for test in checkpoint.tests if test.status != "passed"]
+    if left:
+        test = min(left, key=lambda test: test.status == "not_started")  # mend, then go on
+        place = test.failure if test.failure and test.failure.file else test
+        file, line = (place.file, place.line) if place.file else (file, None)
     return NextStep(
         checkpoint=checkpoint.id,
         module=f"{checkpoint.id}_{checkpoint.module}",
