@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from checkpoints.feedback import Mismatch
+from tito.custom import customs, module_of, rung_of_file
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, load_ladder
 from tito.render.failure import place_text
@@ -31,8 +32,11 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 def rung_of(item: pytest.Item, marker: pytest.Mark) -> Checkpoint:
     """The rung whose module a test is about: by default that of its file's number."""
-    module = marker.kwargs.get("module") or item.path.stem.split("_")[1]
-    return load_ladder(ROOT).find(module)
+    ladder = load_ladder(ROOT)
+    if marker.kwargs.get("module"):
+        return ladder.find(marker.kwargs["module"])
+    beyond = customs(ROOT, ladder) if item.path.name.startswith("custom_") else ()
+    return ladder.find(module_of(rung_of_file(item.path.name, ladder, beyond)))
 
 
 def place_of(rung: Checkpoint, name: str, step: int, call: str) -> str:

@@ -1,5 +1,6 @@
 """Read checkpoints/ladder.toml, the one list of stages, rungs, tiers and milestones."""
 
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LADDER_FILE = Path("checkpoints") / "ladder.toml"
+CUSTOM_NAME = re.compile("[a-z][a-z0-9_]{1,39}")
 LONGEST = 50  # minutes of one scheduled run; its job ends at 60
 
 
@@ -51,6 +53,35 @@ class Checkpoint:
 
 
 @dataclass(frozen=True)
+class Custom:
+    """A checkpoint beyond the ladder: an instructor's or a student's own.
+
+    It needs rungs and none needs it; it has no part in stages, milestones or the level. Its
+    points stand beside the ladder's 100 unless it `counts`: then they are part of the 100. `own`
+    tells those of `checkpoints/custom.toml` from those of the ladder's file. The id is its place.
+    """
+
+    id: str
+    name: str
+    question: str
+    needs: tuple[str, ...]
+    points: int = 0
+    counts: bool = False
+    free: tuple[str, ...] = ()
+    seconds: float = 60.0
+    test_seconds: float = 20.0
+    own: bool = False
+
+    @property
+    def file(self) -> str:
+        """The checkpoint's pytest file from the root of the tree."""
+        return f"checkpoints/custom_{self.name}.py"
+
+
+AnyRung = Checkpoint | Custom
+
+
+@dataclass(frozen=True)
 class Stage:
     """A part of the journey; its capability is shown when all of its rungs have passed."""
 
@@ -85,13 +116,17 @@ class Milestone:
 
 @dataclass(frozen=True)
 class Ladder:
-    """The whole ladder, checked: ids in order, needs that exist, points that sum to 100."""
+    """The whole ladder, checked: ids in order, needs that exist, points that sum to 100.
+
+    `custom` are the checkpoints beyond it that its own file names.
+    """
 
     version: int
     checkpoints: tuple[Checkpoint, ...]
     stages: tuple[Stage, ...]
     tiers: tuple[Tier, ...]
     milestones: tuple[Milestone, ...]
+    custom: tuple[Custom, ...] = ()
 
     @cached_property
     def by_id(self) -> dict[str, Checkpoint]:
@@ -100,8 +135,8 @@ class Ladder:
 
     @property
     def points(self) -> int:
-        """What the whole ladder is worth."""
-        return sum(c.points for c in self.checkpoints)
+        """What the whole ladder is worth, with the custom checkpoints that count."""
+        return sum(c.points for c in (*self.checkpoints, *self.custom) if getattr(c, "counts", 1))
 
     def tier_of(self, checkpoint_id: str) -> str:
         """The tier a checkpoint belongs to, or "" for the setup."""
@@ -149,10 +184,12 @@ class Ladder:
         raise LadderError(f"no module or checkpoint called {name!r}{mend}")
 
 
-def _build(kind: type, row: dict[str, Any], where: str) -> Any:
+def _build(kind: type, row: dict[str, Any], where: str, **given: Any) -> Any:
     """Make a dataclass from a table, naming unknown and missing keys."""
     known = {f.name: f for f in fields(kind)}
     for key in row:
+        if kind is Custom and key in ("id", "own"):
+            raise LadderError(f"{where}: {key} is not given: it follows from the table's place")
         if key not in known:
             from difflib import get_close_matches
 
@@ -162,7 +199,7 @@ def _build(kind: type, row: dict[str, Any], where: str) -> Any:
             )
     frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     try:
-        return kind(**frozen)
+        return kind(**frozen, **given)
     except TypeError as error:
         raise LadderError(f"{where}: {error}") from None
 
@@ -186,8 +223,49 @@ def _check(ladder: Ladder, where: str) -> None:
         if type(m.minutes) is not int or not 1 <= m.minutes <= LONGEST:
             fact = f"minutes must be a whole number from 1 to {LONGEST}, not {m.minutes!r}"
             raise LadderError(f"{where}: milestone {m.id}: {fact}")
+    check_custom(ladder, ladder.custom, where)
     if ladder.points != 100:
-        raise LadderError(f"{where}: the points must sum to 100, not {ladder.points}")
+        counted = [c.name for c in ladder.custom if c.counts]
+        also = f", with what counts of the custom ones ({', '.join(counted)})" if counted else ""
+        raise LadderError(f"{where}: the points must sum to 100{also}, not {ladder.points}")
+
+
+def check_custom(ladder: Ladder, custom: tuple[Custom, ...], where: str) -> None:
+    """Refuse custom checkpoints whose name, needs or figures cannot be used."""
+    taken: set[str] = set()
+    for c in custom:
+        at = f"{where}: custom {c.name!r}"
+        if not isinstance(c.name, str) or not CUSTOM_NAME.fullmatch(c.name):
+            raise LadderError(
+                f"{at}: a name is 2 to 40 of a-z, 0-9 and _, and begins with a letter"
+            )
+        if c.name in taken:
+            raise LadderError(f"{at}: the name is taken; give each its own")
+        taken.add(c.name)
+        if not isinstance(c.question, str) or not c.question.strip():
+            raise LadderError(f"{at}: the question is empty; say what passing shows")
+        if not isinstance(c.needs, tuple) or not c.needs:
+            raise LadderError(f'{at}: needs is empty; name a rung, such as needs = ["01"]')
+        for need in c.needs:
+            if need not in ladder.by_id:
+                raise LadderError(f"{at} needs {need!r}, no such rung; write two digits")
+        if type(c.points) is not int or not 0 <= c.points <= 100:
+            raise LadderError(f"{at}: points must be a whole number from 0 to 100")
+        if type(c.counts) is not bool or (c.counts and c.own):
+            raise LadderError(f"{at}: only the course's ladder can make a checkpoint count")
+        for seconds in (c.seconds, c.test_seconds):
+            if type(seconds) not in (int, float) or not 0 < seconds <= 600:
+                raise LadderError(f"{at}: seconds must be a number from 0 to 600, not {seconds!r}")
+
+
+def build_custom(rows: list[dict[str, Any]], where: str, *, first: int, own: bool) -> tuple:
+    """The custom checkpoints of a file's tables, numbered from `first`."""
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise LadderError(f"{where}: begin each custom checkpoint with [[custom]]")
+    return tuple(
+        _build(Custom, row, f"{where}: custom {n}", id=f"C{first + n}", own=own)
+        for n, row in enumerate(rows)
+    )
 
 
 def parse_ladder(text: str, where: str = str(LADDER_FILE)) -> Ladder:
@@ -202,9 +280,10 @@ def parse_ladder(text: str, where: str = str(LADDER_FILE)) -> Ladder:
         "tier": Tier,
         "milestone": Milestone,
     }
+    known = ("version", *parts, "custom")
     for key in data:
-        if key not in (*parts, "version"):
-            raise LadderError(f"{where}: unknown table {key!r}; known: version, {', '.join(parts)}")
+        if key not in known:
+            raise LadderError(f"{where}: unknown table {key!r}; known: {', '.join(known)}")
     rows = {
         key: tuple(
             _build(kind, row, f"{where}: {key} {n}") for n, row in enumerate(data.get(key, []))
@@ -217,6 +296,7 @@ def parse_ladder(text: str, where: str = str(LADDER_FILE)) -> Ladder:
         rows["stage"],
         rows["tier"],
         rows["milestone"],
+        build_custom(data.get("custom", []), where, first=1, own=False),
     )
     _check(ladder, where)
     return ladder

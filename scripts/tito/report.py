@@ -217,6 +217,47 @@ class CheckpointResult(Record):
 
 
 @record
+class CustomResult(Record):
+    """A checkpoint beyond the ladder; `own` ones are the student's, the others the course's.
+
+    Its points are in the score only if it `counts`. `file` is the checkpoint itself.
+    """
+
+    id: Annotated[str, Match("C[1-9][0-9]{0,2}", "C and a number")]
+    name: Name
+    question: Sentence
+    file: File
+    own: bool
+    counts: bool
+    needs: Annotated[tuple[Id, ...], Items(100)]
+    status: Annotated[str, Choice(STATUSES)]
+    blocked_by: Annotated[tuple[Id, ...], Items(100)]
+    points: Points
+    max_points: Points
+    duration: Seconds
+    peak_memory_bytes: Bytes | None
+    message: Output | None
+    tests: Annotated[tuple[Outcome, ...], Items(200)]
+
+    @property
+    def passed(self) -> int:
+        """How many of the tests passed."""
+        return sum(test.status == "passed" for test in self.tests)
+
+    @property
+    def source(self) -> str:
+        """What to open when it could not run: the checkpoint's own file."""
+        return self.file
+
+    def check(self, path: str) -> None:
+        fact = f"{self.points} points are not the sum of its tests' points"
+        _require(self.points == sum(test.points for test in self.tests), f"{path}.points", fact)
+        fact = f"{self.points} points of {self.max_points}"
+        _require(self.points <= self.max_points, f"{path}.points", fact)
+        _require(not (self.own and self.counts), f"{path}.counts", "a student's own counts")
+
+
+@record
 class StageResult(Record):
     """A part of the journey; `passed` of its `total` rungs, its capability earned if complete."""
 
@@ -317,7 +358,8 @@ class Report(Record):
     """What one push of a TinyTorch tree is worth, and why.
 
     `level` is the highest id such that it and every id below it passed; `seed` made the random
-    inputs; `next` is null when nothing is left to do.
+    inputs; `next` is null when nothing is left to do. `custom` are the checkpoints beyond the
+    ladder; only the score may know of them.
     """
 
     schema_version: Annotated[int, Whole(SCHEMA_VERSION, SCHEMA_VERSION)]
@@ -341,6 +383,12 @@ class Report(Record):
     problems: Annotated[tuple[Problem, ...], Items(100)]
     integrity: Integrity
     reflections: Annotated[tuple[ReflectionText, ...], Items(100)] = ()
+    custom: Annotated[tuple[CustomResult, ...], Items(100)] = ()
+
+    @property
+    def scored(self) -> "tuple[CheckpointResult | CustomResult, ...]":
+        """The checkpoints that the score is the sum of."""
+        return (*self.checkpoints, *(c for c in self.custom if c.counts))
 
     @property
     def by_id(self) -> dict[str, CheckpointResult]:
@@ -351,7 +399,7 @@ class Report(Record):
         ids = [c.id for c in self.checkpoints]
         _require(ids == sorted(set(ids)), f"{path}.checkpoints", "ids must rise, each once")
         for name, of in (("points", "points"), ("max", "max_points")):
-            said, total = getattr(self.score, name), sum(getattr(c, of) for c in self.checkpoints)
+            said, total = getattr(self.score, name), sum(getattr(c, of) for c in self.scored)
             fact = f"{said} is not the checkpoints' sum, {total}"
             _require(said == total, f"{path}.score.{name}", fact)
         passed = {c.id for c in self.checkpoints if c.status == "passed"}
@@ -367,6 +415,11 @@ class Report(Record):
             _require(c.stage in stages, f"{path}.checkpoints[{i}].stage", f"no stage {c.stage!r}")
             for known in (*c.needs, *c.blocked_by):
                 _require(known in ids, f"{path}.checkpoints[{i}].needs", f"no checkpoint {known}")
+        custom = [c.id for c in self.custom]
+        _require(custom == list(dict.fromkeys(custom)), f"{path}.custom", "each id only once")
+        for i, c in enumerate(self.custom):
+            for known in (*c.needs, *c.blocked_by):
+                _require(known in ids, f"{path}.custom[{i}].needs", f"no checkpoint {known}")
         if self.next is not None:
             _require(self.next.checkpoint in ids, f"{path}.next.checkpoint", "no such checkpoint")
 
@@ -386,15 +439,17 @@ class Report(Record):
 
 def _map_failures(report: Report, change: Any) -> Report:
     """Rebuild a report with `change(failure, is the checkpoint's first)` for every failure."""
-    checkpoints = []
-    for checkpoint in report.checkpoints:
+
+    def of(checkpoint: Any) -> Any:
         tests, first = [], True
         for test in checkpoint.tests:
             if test.failure is not None:
                 test, first = replace(test, failure=change(test.failure, first)), False
             tests.append(test)
-        checkpoints.append(replace(checkpoint, tests=tuple(tests)))
-    return replace(report, checkpoints=tuple(checkpoints))
+        return replace(checkpoint, tests=tuple(tests))
+
+    checkpoints, custom = (tuple(map(of, them)) for them in (report.checkpoints, report.custom))
+    return replace(report, checkpoints=checkpoints, custom=custom)
 
 
 def _write(report: Report) -> str:

@@ -3,29 +3,33 @@
 import re
 from collections.abc import Iterable
 
-from tito.ladder import Checkpoint, Ladder, LadderError
+from tito.ladder import AnyRung, Checkpoint, Custom, Ladder, LadderError
 
 _NUMBERS = re.compile(r"(\d+)(?:-|–|\.\.)(\d+)")
 
 
-def select(ladder: Ladder, words: Iterable[str]) -> list[Checkpoint]:
+def select(ladder: Ladder, words: Iterable[str], custom: Iterable[Custom] = ()) -> list[AnyRung]:
     """The rungs that the words name, in ladder order, each once.
 
     Args:
         ladder: Where the names come from.
         words: `05`, `autograd`, `03-07`, `layers-autograd`, or several of them joined by commas.
+        custom: The custom checkpoints, which an id such as C1 or a name may mean too.
 
     Raises:
         LadderError: If a word names nothing; it says what comes nearest.
     """
     chosen: set[str] = set()
+    beyond = {key: c for c in custom for key in (c.id.lower(), c.name, f"custom_{c.name}")}
     for word in words:
         for part in filter(None, word.split(",")):
-            chosen |= {rung.id for rung in _part(ladder, part)}
-    return [rung for rung in ladder.checkpoints if rung.id in chosen]
+            own = beyond.get(part.strip().lower().replace("-", "_"))
+            chosen |= {own.id} if own else {rung.id for rung in _part(ladder, part, beyond)}
+    every = (*ladder.checkpoints, *dict.fromkeys(beyond.values()))
+    return [rung for rung in every if rung.id in chosen]
 
 
-def _part(ladder: Ladder, word: str) -> list[Checkpoint]:
+def _part(ladder: Ladder, word: str, beyond: Iterable[str]) -> list[Checkpoint]:
     """The rungs of one name or range."""
     numbers = _NUMBERS.fullmatch(word.strip())
     if numbers:
@@ -39,6 +43,12 @@ def _part(ladder: Ladder, word: str) -> list[Checkpoint]:
                 return _between(ladder, *ends)  # type: ignore[arg-type]
             if ends != (None, None):  # a range with one wrong end: that end's error helps most
                 ladder.find(right if ends[0] else left)
+        from difflib import get_close_matches
+
+        near = get_close_matches(word.lower(), list(beyond), n=1, cutoff=0.7)
+        if near:
+            fact = f"no module or checkpoint called {word!r}; did you mean {near[0]}?"
+            raise LadderError(fact) from None
         raise error from None
 
 

@@ -4,9 +4,12 @@ import argparse
 from pathlib import Path
 
 from tito.cli.console import complain, quote, say, say_json
-from tito.ladder import Checkpoint, Ladder, load_ladder
-from tito.report import CheckpointResult, Report, load_report
+from tito.custom import customs
+from tito.ladder import AnyRung, Ladder, load_ladder
+from tito.report import CheckpointResult, CustomResult, Report, load_report
 from tito.selection import select
+
+Result = CheckpointResult | CustomResult
 
 
 def add_test(actions: "argparse._SubParsersAction") -> None:
@@ -52,7 +55,7 @@ def _last(options: argparse.Namespace) -> Report | None:
         return None
 
 
-def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) -> list[Checkpoint]:
+def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) -> list[AnyRung]:
     """The rungs to check."""
     from tito.cli.main import Usage
 
@@ -62,19 +65,26 @@ def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) ->
             "say which: tito checkpoint test 03-07, or all that passed before: "
             "tito checkpoint test --completed, or: --all"
         )
+    custom = customs(options.root, ladder)
     if options.checkpoints:
-        rungs = select(ladder, options.checkpoints)
+        rungs = select(ladder, options.checkpoints, custom)
         for rung in rungs:
             _require(options.root, rung)
         return rungs
-    here = [rung for rung in ladder.checkpoints if (options.root / rung.file).is_file()]
+    here = [r for r in (*ladder.checkpoints, *custom) if (options.root / r.file).is_file()]
     if options.all:
         return here
-    passed = {c.id for c in last.checkpoints if c.status == "passed"} if last else set()
-    return [rung for rung in here if rung.id in passed]
+    passed = _passed(last)
+    return [rung for rung in here if rung.name in passed]
 
 
-def _require(root: Path, rung: Checkpoint) -> None:
+def _passed(report: Report | None) -> set[str]:
+    """The names of what passed in a report; a custom checkpoint keeps its name, not its id."""
+    results = (*report.checkpoints, *report.custom) if report else ()
+    return {c.name for c in results if c.status == "passed"}
+
+
+def _require(root: Path, rung: AnyRung) -> None:
     """Complain about a checkpoint that this tree does not have."""
     from tito.cli.main import Usage
 
@@ -84,7 +94,7 @@ def _require(root: Path, rung: Checkpoint) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the wanted rungs, and hold them against the last report."""
-    from tito.cli.checkpoint import Progress, run_rungs
+    from tito.cli.checkpoint import Progress, by_any_id, run_rungs
 
     ladder = load_ladder(options.root)
     last = _last(options)
@@ -101,9 +111,10 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         complain(f"interrupted: {progress.so_far()}; nothing was written, report.json is as it was")
         return 130
-    results = [report.by_id[rung.id] for rung in rungs]
-    before = {c.id for c in last.checkpoints if c.status == "passed"} if last else set()
-    regressed = [c for c in results if c.status != "passed" and c.id in before]
+    every = by_any_id(report)
+    results = [every[rung.id] for rung in rungs]
+    before = _passed(last)
+    regressed = [c for c in results if c.status != "passed" and c.name in before]
     if options.json:
         say_json(_as_json(report, results, before))
     else:
@@ -111,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(c.status == "passed" for c in results) else 1
 
 
-def _as_json(report: Report, results: list[CheckpointResult], before: set[str]) -> dict:
+def _as_json(report: Report, results: list[Result], before: set[str]) -> dict:
     """The outcome for a machine."""
     return {
         "seed": report.seed,
@@ -123,19 +134,19 @@ def _as_json(report: Report, results: list[CheckpointResult], before: set[str]) 
                 "passed": c.passed,
                 "tests": len(c.tests),
                 "seconds": round(c.duration, 3),
-                "passed_before": c.id in before,
+                "passed_before": c.name in before,
             }
             for c in results
         ],
-        "regressed": [c.id for c in results if c.status != "passed" and c.id in before],
+        "regressed": [c.id for c in results if c.status != "passed" and c.name in before],
     }
 
 
 def _show(
-    results: list[CheckpointResult],
+    results: list[Result],
     report: Report,
     last: Report | None,
-    regressed: list[CheckpointResult],
+    regressed: list[Result],
 ) -> None:
     """A line each, the first failure of those that did not pass, and the verdict."""
     from tito.cli.checkpoint import MARKS

@@ -10,11 +10,14 @@ from tito.cli.actions import add_action, add_report
 from tito.cli.advice import add_hint, add_unlock
 from tito.cli.checking import add_test
 from tito.cli.console import complain, console, quote, row, say, say_failure, say_json
+from tito.cli.custom import add_new
 from tito.cli.timeline import add_timeline
-from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.custom import customs
+from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.render.words import LOOKS
 from tito.report import (
     CheckpointResult,
+    CustomResult,
     Report,
     ReportError,
     dump_report,
@@ -62,6 +65,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_test(actions)
     add_unlock(actions)
     add_hint(actions)
+    add_new(actions)
     add_timeline(actions)
 
 
@@ -85,9 +89,9 @@ def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "rep
 class Progress:
     """A line that follows the run on a terminal; nothing when piped."""
 
-    def __init__(self, ladder: Ladder, rungs: Iterable[Checkpoint], *, quiet: bool):
+    def __init__(self, ladder: Ladder, rungs: Iterable[AnyRung], *, quiet: bool):
         self.ladder = ladder
-        self.rungs = list(rungs)
+        self.rungs = {rung.id: rung for rung in rungs}
         self.status = None
         self.done = 0
         self.seen: dict[str, list[str]] = {}  # by rung, the statuses of its tests so far
@@ -113,7 +117,7 @@ class Progress:
         self.done += 1
         self.seen.setdefault(message["rung"], []).append(message["status"])
         if self.status and message["rung"]:
-            rung = self.ladder.by_id[message["rung"]]
+            rung = self.rungs.get(message["rung"]) or self.ladder.by_id[message["rung"]]
             at = f"{len(self.seen)} of {len(self.rungs)}: " if len(self.rungs) > 1 else ""
             self.status.update(
                 f"{at}{rung.id} {rung.name} · {self.done} tests · {quote(message['test'])}"
@@ -131,7 +135,7 @@ class Progress:
 
 
 def run_rungs(
-    options: argparse.Namespace, ladder: Ladder, rungs: list[Checkpoint], progress: Progress
+    options: argparse.Namespace, ladder: Ladder, rungs: list[AnyRung], progress: Progress
 ) -> Report:
     """Grade some rungs of the tree with the command's options."""
     from tito.grading.grade import grade, new_seed
@@ -150,12 +154,12 @@ def verdict_line(report: Report) -> str:
     )
 
 
-def show_checkpoint(result: CheckpointResult, *, verbose: bool) -> None:
+def show_checkpoint(result: CheckpointResult | CustomResult, *, verbose: bool) -> None:
     """Print one checkpoint: its line, what blocks it, and its first failure or all."""
     mark, word = MARKS[result.status]
     count = f"{result.passed}/{len(result.tests)} tests" if result.tests else "no tests"
-    points = f"{result.points}/{result.max_points} points"
-    say(f"{mark} {result.id} {result.name}: {word}, {count}, {points}, {result.duration:.1f} s")
+    points = f"{result.points}/{result.max_points} points, " if result.max_points else ""
+    say(f"{mark} {result.id} {result.name}: {word}, {count}, {points}{result.duration:.1f} s")
     if result.message:
         say(f"  {quote(result.message)}")
     if result.blocked_by:
@@ -170,6 +174,11 @@ def show_checkpoint(result: CheckpointResult, *, verbose: bool) -> None:
         say(f"\n{hidden} more failure{plural}: tito checkpoint run {result.id} --verbose")
 
 
+def by_any_id(report: Report) -> dict[str, CheckpointResult | CustomResult]:
+    """The results of a report by id, the custom ones too."""
+    return {c.id: c for c in (*report.checkpoints, *report.custom)}
+
+
 def run_checkpoints(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints and print what came of each."""
     from tito.cli.main import Usage
@@ -177,7 +186,12 @@ def run_checkpoints(options: argparse.Namespace) -> int:
     ladder = load_ladder(options.root)
     if bool(options.checkpoints) == options.all:
         raise Usage("say which: tito checkpoint run 05, or all of them: tito checkpoint run --all")
-    rungs = list(ladder.checkpoints) if options.all else select(ladder, options.checkpoints)
+    custom = customs(options.root, ladder)
+    rungs: list[AnyRung] = (
+        [*ladder.checkpoints, *custom]
+        if options.all
+        else select(ladder, options.checkpoints, custom)
+    )
     for rung in rungs:
         if not options.all and not (options.root / rung.file).is_file():
             raise Usage(f"this tree has no {rung.file}")
@@ -194,7 +208,7 @@ def run_checkpoints(options: argparse.Namespace) -> int:
         print(dump_report(report), end="")
         return 0
     for rung in rungs:
-        result = report.by_id[rung.id]
+        result = by_any_id(report)[rung.id]
         if result.tests or not options.all:
             show_checkpoint(result, verbose=options.verbose)
     if options.all:
@@ -225,10 +239,26 @@ def show_status(options: argparse.Namespace) -> int:
                 say(f"  {mark} {c.id} {c.name:<16} {word:<12} {c.points}/{c.max_points}")
                 if options.detailed:
                     _show_tests(c)
+    show_custom(report, detailed=options.detailed)
     if report.next:
         where = f"{report.next.file}:{report.next.line or 1}"
         say(f"\nnext: {where}, then: {report.next.command}")
     return 0
+
+
+def show_custom(report: Report, *, detailed: bool = False) -> None:
+    """Print the checkpoints beyond the ladder, if there are any."""
+    if not report.custom:
+        return
+    passed = sum(c.status == "passed" for c in report.custom)
+    say(f"\n[bold]Custom[/]  {passed}/{len(report.custom)}")
+    for c in report.custom:
+        mark, word = MARKS[c.status]
+        points = f"{c.points}/{c.max_points}" if c.max_points else ""
+        points += " of the 100" if c.counts else " beside the 100" if points else ""
+        say(f"  {mark} {c.id} {c.name:<16} {word:<12} {points}".rstrip())
+        if detailed:
+            _show_tests(c)
 
 
 def _status_json(report: Report, *, detailed: bool) -> dict:
@@ -238,18 +268,19 @@ def _status_json(report: Report, *, detailed: bool) -> dict:
         "level": report.level,
         "generated_at": report.generated_at,
         "checkpoints": {c.id: c.status for c in report.checkpoints},
+        "custom": {c.id: {"name": c.name, "status": c.status} for c in report.custom},
         "next": report.next.to_json() if report.next else None,
     }
     if detailed:
         kept = ("name", "kind", "status", "step", "of", "points", "max_points", "duration")
         document["tests"] = {
             c.id: [{key: getattr(test, key) for key in kept} for test in c.tests]
-            for c in report.checkpoints
+            for c in (*report.checkpoints, *report.custom)
         }
     return document
 
 
-def _show_tests(checkpoint: CheckpointResult) -> None:
+def _show_tests(checkpoint: CheckpointResult | CustomResult) -> None:
     """Every test of a checkpoint: what it asks, its step, and why it did not pass."""
     if checkpoint.message:
         row("", quote(checkpoint.message.splitlines()[0]), indent=7)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from tito.cli.checkpoint import Progress, add_run_arguments, run_rungs, verdict_line
 from tito.cli.console import quote, say
+from tito.custom import OWN_FILE, customs
 from tito.export import export_tree, present
-from tito.files import write_atomic
-from tito.ladder import load_ladder
+from tito.files import FileProblem, write_atomic
+from tito.ladder import AnyRung, Custom, Ladder, load_ladder
 from tito.render import render_all
 from tito.report import Report, save_report
 
@@ -38,6 +39,14 @@ def _missed(options: argparse.Namespace, report: Report, required: str | None) -
     return missed
 
 
+def _custom(root: Path, ladder: Ladder) -> tuple[Custom, ...]:
+    """The custom checkpoints; a student's own file that is broken costs them those, no grade."""
+    try:
+        return customs(root, ladder)
+    except FileProblem:
+        return ladder.custom  # the report names the problem
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what a push does, in this tree."""
     from tito.report import dump_report
@@ -49,8 +58,9 @@ def run(options: argparse.Namespace) -> int:
     for result in exports:
         if result.problem and not quiet:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
-    with Progress(ladder, ladder.checkpoints, quiet=quiet) as progress:
-        report = run_rungs(options, ladder, list(ladder.checkpoints), progress)
+    rungs: list[AnyRung] = [*ladder.checkpoints, *_custom(options.root, ladder)]
+    with Progress(ladder, rungs, quiet=quiet) as progress:
+        report = run_rungs(options, ladder, rungs, progress)
     save_report(report, options.root / options.report)
     for name, text in render_all(report).items():
         write_atomic(options.root / Path(name), text)
@@ -58,6 +68,12 @@ def run(options: argparse.Namespace) -> int:
         print(dump_report(report), end="")
     else:
         say(verdict_line(report))
+        for problem in report.problems:
+            if problem.file == OWN_FILE:
+                say(f"[red]problem[/]  {quote(f'{problem.file}: {problem.message}')}")
+        if report.custom:
+            passed = sum(c.status == "passed" for c in report.custom)
+            say(f"custom checkpoints: {passed} of {len(report.custom)} passed")
         say(f"written: {options.report}, summary.md, grade.json, badges/")
     missed = _missed(options, report, required)
     for gate in missed:

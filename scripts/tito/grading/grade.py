@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from tito import __version__
+from tito.custom import customs
+from tito.files import FileProblem
 from tito.grading.pristine import integrity, judge
 from tito.grading.run import Begin, LadderOutcome, Progress, begin_session, run_ladder
 from tito.grading.score import score_ladder
 from tito.grading.snapshot import Snapshot, take
-from tito.ladder import Checkpoint, Ladder, load_ladder
+from tito.ladder import AnyRung, Custom, Ladder, load_ladder
 from tito.manifest import inspect
 from tito.milestones import recorded_runs
 from tito.progress import find_stubs, needs_digest
@@ -90,6 +92,14 @@ def revision(root: Path) -> dict[str, str | None]:
     }
 
 
+def _customs(root: Path, ladder: Ladder) -> tuple[tuple[Custom, ...], list[FileProblem]]:
+    """The custom checkpoints; where a student's own cannot be read, the course's and why."""
+    try:
+        return customs(root, ladder), []
+    except FileProblem as problem:
+        return ladder.custom, [problem]
+
+
 def _in_order(step: NextStep | None, snapshot: Snapshot) -> NextStep | None:
     """The next step; where a stub is to be written, the first one left and not one that a test
     happened to meet."""
@@ -103,7 +113,7 @@ def _in_order(step: NextStep | None, snapshot: Snapshot) -> NextStep | None:
 def grade(
     root: Path,
     ladder: Ladder,
-    rungs: list[Checkpoint],
+    rungs: list[AnyRung],
     *,
     seed: int,
     progress: Progress = lambda message: None,
@@ -129,7 +139,10 @@ def grade(
     with judge(root, found) as judging:
         if judging != root:
             ladder = load_ladder(judging)
-            rungs = [ladder.by_id[rung.id] for rung in rungs if rung.id in ladder.by_id]
+        custom, trouble = _customs(judging, ladder)
+        if judging != root:
+            known = {rung.file: rung for rung in (*ladder.checkpoints, *custom)}
+            rungs = [known[rung.file] for rung in rungs if rung.file in known]
         snapshot = take(root, ladder, found.pristine)
         outcome = run_ladder(
             judging, ladder, snapshot, rungs, seed=seed, progress=progress, start=start,
@@ -137,7 +150,7 @@ def grade(
         )  # fmt: skip
     asked_for = {rung.id for rung in rungs}
     left_out = [rung.id for rung in ladder.checkpoints if rung.id not in asked_for]
-    standing = score_ladder(ladder, outcome.runs, recorded_runs(root, ladder), assumed=left_out)
+    standing = score_ladder(ladder, outcome.runs, recorded_runs(root, ladder), left_out, custom)
     digests = snapshot.digests
     checkpoints = tuple(
         replace(
@@ -150,7 +163,8 @@ def grade(
         for result in standing.checkpoints
     )
     problems = tuple(
-        Problem(p.file, p.line, p.message[:400], p.mend[:400]) for p in snapshot.problems
+        Problem(p.file, p.line, p.message[:400], p.mend[:400])
+        for p in (*snapshot.problems, *trouble)
     )
     return Report(
         schema_version=SCHEMA_VERSION,

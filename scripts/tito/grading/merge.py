@@ -44,6 +44,15 @@ def merged(
             runs[rung.id] = Run()
     recorded = {m.id: m.result for m in new.milestones if m.result is not None}
     standing = score_ladder(ladder, runs, recorded)
+    # Every report has all custom checkpoints, those that were not run without tests.
+    kept = {c.name: c for c in (last.custom if last else ()) if c.tests}
+    custom = tuple(
+        replace(kept[c.name], id=c.id, counts=c.counts)
+        if not c.tests and c.name in kept and not c.message
+        else c
+        for c in new.custom
+    )
+    points = sum(c.points for c in (*standing.checkpoints, *(c for c in custom if c.counts)))
     checkpoints = []
     for result in standing.checkpoints:
         source = new.by_id[result.id] if result.id in ran else old.get(result.id)
@@ -53,11 +62,12 @@ def merged(
         checkpoints.append(result)
     return replace(
         new,
-        score=standing.score,
+        score=replace(standing.score, points=points),
         level=standing.level,
         checkpoints=tuple(checkpoints),
         stages=standing.stages,
         tiers=standing.tiers,
         milestones=standing.milestones,
         next=standing.next,
+        custom=custom,
     )

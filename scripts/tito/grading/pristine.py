@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tito.custom import OWN_FILE, read_own
 from tito.files import FileProblem, read_bytes
+from tito.ladder import LadderError, load_ladder
 from tito.manifest import LARGEST, Inspection
 from tito.report import Integrity
 
@@ -59,4 +61,21 @@ def judge(root: Path, found: Inspection) -> Iterator[Path]:
                     continue  # the report names it, as missing or as a problem of its module
                 (copy / path).parent.mkdir(parents=True, exist_ok=True)
                 (copy / path).write_bytes(data)
+        _copy_own(root, copy)
         yield copy
+
+
+def _copy_own(root: Path, copy: Path) -> None:
+    """Put the student's own checkpoints beside the released ones: they judge nothing but
+    themselves."""
+    try:
+        files = [OWN_FILE, *(custom.file for custom in read_own(root, load_ladder(copy)))]
+    except (FileProblem, LadderError):
+        return
+    for file in files:
+        try:
+            data = read_bytes(root, file)
+        except FileProblem:
+            continue  # a missing one is said in its result
+        if not (copy / file).exists():
+            (copy / file).write_bytes(data)

@@ -140,9 +140,7 @@ def _cut(text: Any, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _failure(
-    verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _Places
-) -> Failure:
+def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _Places) -> Failure:
     """The parts of a failure, with the line to open: where it was raised, else what was asked."""
     parts = verdict["failure"]
     frames = tuple(

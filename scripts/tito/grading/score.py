@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
-from tito.ladder import Checkpoint, Ladder
+from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
 from tito.report import (
     CheckpointResult,
+    CustomResult,
     MilestoneResult,
     MilestoneRun,
     NextStep,
@@ -47,6 +48,7 @@ class Standing:
     tiers: tuple[TierResult, ...]
     milestones: tuple[MilestoneResult, ...]
     next: NextStep | None
+    custom: tuple[CustomResult, ...] = ()
 
 
 def split_points(total: int, count: int) -> tuple[int, ...]:
@@ -59,7 +61,7 @@ def split_points(total: int, count: int) -> tuple[int, ...]:
     return tuple(after - before for before, after in pairwise(edges))
 
 
-def award(rung: Checkpoint, tests: Sequence[Outcome]) -> tuple[Outcome, ...]:
+def award(rung: AnyRung, tests: Sequence[Outcome]) -> tuple[Outcome, ...]:
     """Give each test its points; one that may pass on a stub (`free`) is worth none.
 
     A checkpoint has more tests than points, so some tests of an even split are worth nothing.
@@ -95,7 +97,7 @@ def own_status(statuses: Sequence[str], trouble: str | None = None) -> str:
     return next((s for s in ("failed", "timeout", "error") if seen[s]), "not_started")
 
 
-def status_of(rung: Checkpoint, run: Run, blocked_by: Sequence[str]) -> str:
+def status_of(rung: AnyRung, run: Run, blocked_by: Sequence[str]) -> str:
     """The status of a checkpoint in the ladder.
 
     A rung that was begun and whose prerequisites have not passed is blocked: mend those first.
@@ -112,6 +114,35 @@ def roots(ladder: Ladder, checkpoint_id: str, passed: set[str]) -> tuple[str, ..
     """The prerequisites to mend first: those not passed, all of whose own have passed."""
     unmet = [need for need in ladder.transitive_needs(checkpoint_id) if need not in passed]
     return tuple(n for n in unmet if passed.issuperset(ladder.transitive_needs(n)))
+
+
+def _custom(
+    ladder: Ladder, rung: Custom, run: Run | None, passed: set[str], assumed: set[str]
+) -> CustomResult:
+    """Judge one custom checkpoint, given which rungs have passed or were left out."""
+    run = run or Run()
+    tests = award(rung, run.tests)
+    known = passed | assumed
+    mend = {r for need in rung.needs if need not in known for r in roots(ladder, need, known)}
+    mend |= {n for n in rung.needs if n not in known and not roots(ladder, n, known)}
+    blocked_by = tuple(sorted(mend))
+    return CustomResult(
+        id=rung.id,
+        name=rung.name,
+        question=rung.question,
+        file=rung.file,
+        own=rung.own,
+        counts=rung.counts,
+        needs=rung.needs,
+        status=status_of(rung, run, blocked_by),
+        blocked_by=blocked_by,
+        points=sum(test.points for test in tests),
+        max_points=rung.points,
+        duration=sum(t.duration for t in tests) if run.duration is None else run.duration,
+        peak_memory_bytes=run.peak_memory_bytes,
+        message=run.message,
+        tests=tests,
+    )
 
 
 def level_of(checkpoints: Sequence[CheckpointResult]) -> int | None:
@@ -203,6 +234,7 @@ def score_ladder(
     runs: Mapping[str, Run],
     milestones: Mapping[str, MilestoneRun] | None = None,
     assumed: Collection[str] = (),
+    custom: Sequence[Custom] = (),
 ) -> Standing:
     """Judge the whole ladder.
 
@@ -212,6 +244,7 @@ def score_ladder(
             this tree: it counts as not started, and its points stay in the total.
         milestones: By id, the recorded run of each milestone that has one.
         assumed: Rungs left out on purpose: they block no other, though they count as not passed.
+        custom: The checkpoints beyond the ladder; those of the ladder's file if none are given.
     """
     checkpoints: list[CheckpointResult] = []
     passed: set[str] = set()
@@ -241,7 +274,11 @@ def score_ladder(
         )
         for m in ladder.milestones
     )
-    points = sum(c.points for c in checkpoints)
+    beyond = tuple(
+        _custom(ladder, rung, runs.get(rung.id), passed, set(assumed))
+        for rung in custom or ladder.custom
+    )
+    points = sum(c.points for c in (*checkpoints, *(c for c in beyond if c.counts)))
     return Standing(
         checkpoints=tuple(checkpoints),
         score=Score(points, ladder.points),
@@ -250,4 +287,5 @@ def score_ladder(
         tiers=tiers,
         milestones=unlocked,
         next=next_step(checkpoints, set(runs)),
+        custom=beyond,
     )
