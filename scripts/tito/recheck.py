@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tito.export import export_one
 from tito.files import FileProblem, read_text
 from tito.grading.grade import grade, new_seed
 from tito.grading.merge import merged
@@ -105,6 +106,12 @@ class Recheck:
         """Begin to check a module: the unit tests of some steps, or all, and the checkpoint."""
         self.cancel()
         self.number += 1
+        problem = export_one(self.root, rung).problem
+        if problem is not None:  # perhaps half a save: the last report stays as it is
+            self.tell(Tested(self.number, None, problem))
+            progress = load_progress(self.root, self.ladder)
+            self.tell(Graded(self.number, progress, "not run: the module cannot be read"))
+            return self.number
         jobs = [(self._test, (self.number, rung, steps)), (self._grade, (self.number, rung))]
         self._threads = [threading.Thread(target=f, args=a, daemon=True) for f, a in jobs]
         for thread in self._threads:

@@ -218,11 +218,16 @@ def _hint(state: State) -> State:
 
 
 def first_failure(state: State) -> tuple[Failure | None, int]:
-    """The failure to show, and how many more there are: what is wrong before what is missing."""
+    """The failure to show, and how many more there are: what is wrong before what is missing.
+
+    Of a step that was just changed the checkpoint's own failure comes first: it says most.
+    """
     units = list(state.units.failures) if state.units else []
     tests = [t for t in state.result.tests if t.failure] if state.result and state.graded else []
-    wrong = [f for f in units if not _missing(f)]
-    wrong += [t.failure for t in tests if t.failure and t.status != "not_started"]
+    own = [t for t in tests if t.status != "not_started"]
+    first = [t.failure for t in own if t.failure and t.step in state.steps]
+    wrong = [*first, *(f for f in units if not _missing(f))]
+    wrong += [t.failure for t in own if t.failure and t.step not in state.steps]
     missing = [f for f in units if _missing(f)]
     missing += [t.failure for t in tests if t.failure and t.status == "not_started"]
     found = wrong or missing
@@ -374,7 +379,8 @@ def _detail(state: State, width: int, room: int, charset: Charset) -> list[Line]
     if state.problem is not None:
         p = state.problem
         rows = wrapped(f"{p.file} cannot be used: {p.message}", width)
-        labelled = _labelled("look at", place_text(p.file, p.line, None, f"save: {p.mend}"), width)
+        labelled = _labelled("look at", place_text(p.file, p.line, None, ""), width)
+        labelled += _labelled("mend", f"{p.mend}, and save again", width)
         return [*[line(Span(row, "bold red")) for row in rows], *labelled]
     failure, more = first_failure(state)
     if failure is not None:
@@ -403,9 +409,9 @@ def _failure(
     rows = [line(Span(row, "bold")) for row in wrapped(headline, width)[:2]]
     rows += _parts(parts, width, charset)
     command = failure.command or f"tito checkpoint run {c.id}"
-    notes = f"{more} more failure{'s' * (more > 1)}; all: {command}" if more else ""
-    if command.startswith("tito checkpoint run") and more:
-        notes += " --verbose"
+    notes = ""
+    if more:
+        notes = f"{more} more: tito checkpoint run {c.id} --verbose, and tito test {c.id}"
     if len(rows) + bool(notes) > room:
         kept = max(1, room - 1)
         look = next((r for r in rows if r and r[0].text.strip() == "look at"), None)
