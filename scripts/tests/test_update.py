@@ -366,7 +366,7 @@ def test_the_commit_says_where_it_came_from(template, student):
 
 
 def test_a_secret_in_an_address_is_not_written_down():
-    from tito.update import plain_address
+    from tito.upstream import plain_address
 
     assert plain_address("https://ada:ghp_x@github.com/o/r") == "https://github.com/o/r"
     assert plain_address("git@github.com:o/r.git") == "git@github.com:o/r.git"
