@@ -764,7 +764,7 @@ print(f"the same sums of 64 rows: NumPy's integers {slow:.1f} ms, blocks in BLAS
 # the same sums of 64 rows: NumPy's integers ... ms, blocks in BLAS ... ms
 
 # %% [markdown]
-# **Memory is saved, time is not.** On one thread of an AMD EPYC (`scripts/bench/bench_int8.py`), a
+# **Memory is saved, time is not.** On one thread of an AMD EPYC, in the course's benchmark, a
 # layer of 1024 × 1024 took 1.04 times float32's time for 256 rows, 1.13 times for 16, and for a row
 # alone 11 times, since a million weights are cast to float32 to be used once. NumPy's own integers
 # would take 20 times as long as our blocks. And the cast has a price in memory while it lasts: a

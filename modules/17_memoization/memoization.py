@@ -562,7 +562,7 @@ for block, count in ((320, 256), (64, 32)):
 
 # %% [markdown]
 # On one core of a shared machine: 3.1 s and 0.36 s, 8.6 times as fast (7.0 to 10.5 in seven rounds
-# of `scripts/bench/bench_cache.py`); in a window that slides, no gain. At 1.4 ms a token it is no
+# of the course's benchmark); in a window that slides, no gain. At 1.4 ms a token it is no
 # longer arithmetic that costs: BLAS takes 0.07 ms of it, the rest is Python, 159 small operations.
 # A batch shares them: 8 texts took 2.5 times as long as one.
 #
