@@ -79,7 +79,7 @@ def row(label: str, text: str, *, indent: int = 6, style: str = "bold") -> None:
     lines = Text.from_markup(text).wrap(out, max(20, out.width - indent))
     for i, line in enumerate(lines or [Text()]):
         line.rstrip()
-        out.print(Text(f"{'' if i else label:<{indent}}", style=style) + line)
+        out.print(Text.assemble((f"{'' if i else label:<{indent}}", style), line))
 
 
 def say_failure(failure: "Failure") -> None:
