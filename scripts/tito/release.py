@@ -57,6 +57,7 @@ COURSE_ONLY = (
     "scripts/bench/",
     "scripts/requirements/dev.txt",
     "scripts/requirements/lock.py",
+    "scripts/screenshots.py",
     "scripts/tests/",
     "scripts/tito/classroom/",
     "scripts/tito/cli/classroom.py",
