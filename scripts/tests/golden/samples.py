@@ -13,6 +13,7 @@ from tito.report import (
     KINDS,
     SCHEMA_VERSION,
     Course,
+    CustomResult,
     Environment,
     Failure,
     Frame,
@@ -114,6 +115,29 @@ def report(runs: dict[str, str | Run], milestones: dict[str, MilestoneRun] | Non
     )
 
 
+def custom(place: int, name: str, statuses: str, parts: dict | None = None) -> CustomResult:
+    """A checkpoint beyond the ladder, about module 05, from the letters of its tests."""
+    tests = outcomes(LADDER.by_id["05"], statuses, parts)
+    done = all(letter == "p" for letter in statuses)
+    return CustomResult(
+        id=f"C{place}",
+        name=name,
+        question="Can I centre the rows of a table?",
+        file=f"checkpoints/custom_{name}.py",
+        own=True,
+        counts=False,
+        needs=("03", "05"),
+        status="passed" if done else "partial" if "p" in statuses else "failed",
+        blocked_by=(),
+        points=0,
+        max_points=0,
+        duration=0.03,
+        peak_memory_bytes=61_000_000,
+        message=None,
+        tests=tests,
+    )
+
+
 def empty() -> Report:
     """A fresh clone of the template: the first eight rungs have checkpoints, nothing is written."""
     return report({f"{i:02}": "nnnnnnnn" for i in range(8)})
@@ -146,7 +170,8 @@ def partway() -> Report:
         "- Doubling n costs 7.6 times as much, not 8: the small one is bound by start-up."
     )
     written = ReflectionText("00", "setup", 27, text)
-    return replace(report(runs | {"09": "nnnnnn"}), reflections=(written,))
+    own = (custom(1, "centred_rows", "pp"), custom(2, "batches_of_one", "pfp"))
+    return replace(report(runs | {"09": "nnnnnn"}), reflections=(written,), custom=own)
 
 
 def passed() -> Report:
@@ -185,6 +210,7 @@ def hostile() -> Report:
         isolation=Isolation("spawn", layers),
         stages=(replace(first, short=HOSTILE, capability=HOSTILE), *others),
         reflections=(ReflectionText("00", HOSTILE, 9, f"{HOSTILE}\n\n</details>{HOSTILE}"),),
+        custom=(custom(1, HOSTILE, "fp", parts),),
     )
 
 

@@ -34,7 +34,7 @@ def result(report: Report, environment: Mapping[str, str]) -> dict[str, Any]:
                 "score": checkpoint.points,
                 "max-score": checkpoint.max_points,
             }
-            for checkpoint in report.checkpoints
+            for checkpoint in report.scored
         ],
     }
 

@@ -11,12 +11,12 @@ from typing import Any
 
 from tito.render.choose import failing
 from tito.render.escape import command_message, one_line
-from tito.report import CheckpointResult, Report
+from tito.report import CheckpointResult, CustomResult, Report
 
 MESSAGE = 200  # characters
 
 
-def _message(checkpoint: CheckpointResult) -> str:
+def _message(checkpoint: CheckpointResult | CustomResult) -> str:
     """One line on why a checkpoint did not pass."""
     if checkpoint.status == "passed":
         return ""
@@ -28,7 +28,7 @@ def _message(checkpoint: CheckpointResult) -> str:
     return one_line(failures[0][1].headline)[:MESSAGE]
 
 
-def _test(checkpoint: CheckpointResult) -> dict[str, Any]:
+def _test(checkpoint: CheckpointResult | CustomResult) -> dict[str, Any]:
     """A checkpoint as Classroom's test."""
     failed = {"error": "error", "timeout": "error"}.get(checkpoint.status, "fail")
     first = next((test for test in checkpoint.tests if test.status != "passed"), None)
@@ -50,7 +50,7 @@ def result(report: Report) -> dict[str, Any]:
         "version": 1,
         "status": "pass" if report.score.points == report.score.max else "fail",
         "max_score": report.score.max,
-        "tests": [_test(checkpoint) for checkpoint in report.checkpoints],
+        "tests": [_test(checkpoint) for checkpoint in report.scored],
     }
 
 

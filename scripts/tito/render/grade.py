@@ -6,7 +6,8 @@
                       "points": 4, "max": 8, "tests": {"passed": 7, "total": 12}}],
      "next": {"checkpoint": "05", "file": …, "line": …, "command": …}}
 
-`repository`, `commit`, `level` and `next` may be null; points are whole numbers.
+`repository`, `commit`, `level` and `next` may be null; points are whole numbers. A custom
+checkpoint is in the list, as C1, only where the course's ladder counts it in the 100.
 """
 
 import json
@@ -36,7 +37,7 @@ def grade_json(report: Report) -> str:
                 "max": c.max_points,
                 "tests": {"passed": c.passed, "total": len(c.tests)},
             }
-            for c in report.checkpoints
+            for c in report.scored
         ],
         "next": step
         and {

@@ -9,7 +9,14 @@ from tito.render.choose import begun, failing
 from tito.render.escape import code, fence, markdown
 from tito.render.failure import describe
 from tito.render.words import LOOKS, level_phrase, next_words, points_words, stage_percent
-from tito.report import CheckpointResult, Integrity, ReflectionText, Report, StageResult
+from tito.report import (
+    CheckpointResult,
+    CustomResult,
+    Integrity,
+    ReflectionText,
+    Report,
+    StageResult,
+)
 
 LIMIT = 900_000  # bytes; Actions refuses a summary above 1 MiB
 PATHS_SHOWN = 20
@@ -59,7 +66,29 @@ def _stage(stage: StageResult, rungs: list[CheckpointResult]) -> str:
     return "\n".join([*lines, *(_row(rung) for rung in rungs)])
 
 
-def _failures(checkpoint: CheckpointResult) -> str:
+def _custom(report: Report) -> Iterator[str]:
+    """The checkpoints beyond the ladder: the course's own first, then the student's."""
+    if not report.custom:
+        return
+    lines = ["## Custom checkpoints", ""]
+    if any(not c.counts for c in report.custom):
+        lines += ["Beyond the ladder: not in the level, and not in the 100 points unless said.", ""]
+    lines += ["| | checkpoint | status | tests | points | time |", "|---|---|---|--:|--:|--:|"]
+    for c in report.custom:
+        look = LOOKS[c.status]
+        status = f"{look.mark} {look.word}"
+        if c.status == "blocked":
+            status += f", first mend {', '.join(c.blocked_by)}"
+        tests = f"{c.passed} of {len(c.tests)}" if c.tests else "–"
+        points = f"{c.points} of {c.max_points}" if c.max_points else "–"
+        points += ", in the 100" if c.counts else ""
+        seconds = f"{c.duration:.1f} s" if c.tests else "–"
+        name = f"{markdown(c.name)}{', the student’s own' if c.own else ''}"
+        lines.append(f"| {c.id} | {name} | {status} | {tests} | {points} | {seconds} |")
+    yield "\n".join(lines)
+
+
+def _failures(checkpoint: CheckpointResult | CustomResult) -> str:
     """The first failure of a checkpoint in full, the others by name."""
     tests = f"{checkpoint.passed} of {len(checkpoint.tests)} tests pass"
     status = LOOKS[checkpoint.status].word
@@ -175,6 +204,7 @@ def summary(report: Report) -> str:
         _stage(stage, [c for c in report.checkpoints if c.stage == stage.name])
         for stage in report.stages
     ]
+    parts += _custom(report)
     closing = [*_reflections(report), *_trust(report), "---", _facts(report)]
     waiting = [_failures(checkpoint) for checkpoint in begun(report)]
     if waiting:

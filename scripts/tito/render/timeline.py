@@ -30,6 +30,7 @@ INNER = WIDTH - 2 * EDGE
 NODE = 14  # pixels: the radius of a rung
 ROW = 124  # pixels: the height of a tier's row
 CARD_GAP = 12
+BESIDE, BEYOND = 3, 12  # custom checkpoints on a line, and in all
 CARD_HEIGHT = 84
 
 Stop = CheckpointResult | MilestoneResult
@@ -218,6 +219,27 @@ def _row(report: Report, name: str, rungs: Sequence[CheckpointResult], y: float)
     return heading + "".join(line + drawn)
 
 
+def _beyond(report: Report, y: float) -> tuple[str, float]:
+    """The custom checkpoints, some to a line, and the height they take."""
+    if not report.custom:
+        return "", 0.0
+    passed = sum(c.status == "passed" for c in report.custom)
+    parts = [text(EDGE, y + 12, "Beyond the ladder", bold=True, size=12, room=200)]
+    at = EDGE + text_width("Beyond the ladder", 12, bold=True) + 12
+    words = f"{passed} of {len(report.custom)} passed"
+    parts.append(text(at, y + 12, words, GREY, room=300))
+    pitch = INNER / BESIDE
+    for i, c in enumerate(report.custom[:BEYOND]):
+        x, level = EDGE + i % BESIDE * pitch, y + 34 + 20 * (i // BESIDE)
+        look = LOOKS[c.status]
+        label = f"{c.id} {one_line(c.name)}"
+        label_width = text_width(clip(label, pitch - 110, 11, bold=True), 11, bold=True)
+        parts.append(text(x, level, label, bold=True, room=pitch - 110))
+        parts.append(text(x + label_width + 8, level, status_words(c), look.colour, room=96))
+    lines = -(-min(len(report.custom), BEYOND) // BESIDE)
+    return "".join(parts), 34.0 + 20 * lines
+
+
 def _panel(report: Report, y: float) -> str:
     """The next step: which checkpoint, its question, the file to open, the command to run."""
     frame = box(EDGE, y, INNER, 62, paint(PANEL, BLUE if report.next else GREEN, 1.2))
@@ -241,9 +263,11 @@ def _description(report: Report) -> str:
     stages = "; ".join(f"{s.short} {stage_percent(s)} percent" for s in report.stages)
     rungs = "; ".join(f"{c.id} {c.module} {status_words(c)}" for c in report.checkpoints)
     flags = "; ".join(f"{m.year} {m.title} {milestone_look(m)[0]}" for m in report.milestones)
+    own = "; ".join(f"{c.id} {c.name} {status_words(c)}" for c in report.custom)
+    own = f" Beyond the ladder: {own}." if own else ""
     step = report.next
     following = f"Next: {step.checkpoint} {step.name}, {step.why}" if step else next_words(report)
-    return f"Stages: {stages}. Checkpoints: {rungs}. Milestones: {flags}. {following}"
+    return f"Stages: {stages}. Checkpoints: {rungs}. Milestones: {flags}.{own} {following}"
 
 
 def timeline(report: Report) -> str:
@@ -252,7 +276,8 @@ def timeline(report: Report) -> str:
     top = 92 + CARD_HEIGHT + earned_height + 20
     rows = _rows(report)
     body = "".join(_row(report, name, rungs, top + ROW * i) for i, (name, rungs) in enumerate(rows))
-    bottom = top + ROW * len(rows)
+    beyond, beyond_height = _beyond(report, top + ROW * len(rows))
+    bottom = top + ROW * len(rows) + beyond_height
     height = round(bottom + 62 + EDGE)
     title = xml(
         f"{one_line(report.course.name)}: {points_words(report.score.points, report.score.max)},"
@@ -267,6 +292,7 @@ def timeline(report: Report) -> str:
         + _cards(report, 92)
         + earned
         + body
+        + beyond
         + _panel(report, bottom)
         + "</svg>\n"
     )

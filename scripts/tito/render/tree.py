@@ -20,8 +20,8 @@ from tito.render.lines import (
     pad,
     wrapped,
 )
-from tito.render.words import milestone_look, percent, points_words, stage_percent
-from tito.report import StageResult
+from tito.render.words import milestone_look, percent, points_words, stage_percent, status_words
+from tito.report import CustomResult, StageResult
 
 NARROW = 30  # columns below which nothing is drawn any narrower
 SIDE_BY_SIDE = 76  # columns from which the stages stand beside each other
@@ -117,6 +117,23 @@ def flags(progress: Progress, room: int, charset: Charset) -> list[Line]:
     return rows
 
 
+def _beyond(progress: Progress) -> Sequence[CustomResult]:
+    """The custom checkpoints of the last report."""
+    return progress.report.custom if progress.report else ()
+
+
+def custom_rows(progress: Progress, room: int, charset: Charset) -> list[Line]:
+    """The custom checkpoints, a line each: id, name, and how it stands."""
+    rows = []
+    for c in _beyond(progress):
+        state = "done" if c.status == "passed" else "begun" if c.passed else "ahead"
+        word = status_words(c)
+        name = Span(f"{c.id} {charset.text(c.name)}", STYLES[state])
+        left = fit(line(f"{charset.stone(state)} ", name), room - len(word) - 1, charset)
+        rows.append(ends(left, line(Span(word, STYLES[state])), min(room, 60), charset))
+    return rows
+
+
 def tree(progress: Progress, width: int, charset: Charset) -> list[Line]:
     """Draw the stages one below the other, joined by a trunk, milestones at its foot."""
     width = max(width, NARROW)
@@ -126,6 +143,11 @@ def tree(progress: Progress, width: int, charset: Charset) -> list[Line]:
         reached = sum(m.result is not None and m.result.passed for m in progress.milestones)
         count = Span(f" {reached} of {len(progress.milestones)} reached", "dim")
         branches.append((line(Span("Milestones", "bold"), count), flags(progress, room, charset)))
+    if _beyond(progress):
+        done = sum(c.status == "passed" for c in _beyond(progress))
+        count = Span(f" {done} of {len(_beyond(progress))} passed", "dim")
+        title = line(Span("Custom checkpoints", "bold"), count)
+        branches.append((title, custom_rows(progress, room, charset)))
     rows = head(progress, min(width, 100), charset)
     for i, (title, below) in enumerate(branches):
         final = i == len(branches) - 1
@@ -179,7 +201,9 @@ def side_by_side(progress: Progress, width: int, charset: Charset) -> list[Line]
         left, right = charset.quotes
         words = f"{stage.short}: {left}{charset.text(stage.capability)}{right}"
         rows += [line(Span(row, "green")) for row in wrapped(words, width)]
-    return [*rows, (), *flags(progress, width, charset)]
+    rows += [(), *flags(progress, width, charset)]
+    beyond = custom_rows(progress, width, charset)
+    return [*rows, (), *beyond] if beyond else rows
 
 
 def _short_rows(progress: Progress, width: int, charset: Charset) -> list[Line]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tito.report import CheckpointResult, MilestoneResult, Report, StageResult
+from tito.report import CheckpointResult, CustomResult, MilestoneResult, Report, StageResult
 
 GREEN, RED, BLUE, AMBER, GREY = "#1a7f37", "#cf222e", "#0969da", "#9a6700", "#57606a"
 BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", GREY: "#9198a1"}
@@ -71,12 +71,12 @@ def stage_percent(stage: StageResult) -> int:
     return percent(stage.points, stage.max, stage.complete)
 
 
-def count_words(checkpoint: CheckpointResult) -> str:
+def count_words(checkpoint: CheckpointResult | CustomResult) -> str:
     """The tests passed of those there are, as in `7 of 12`; empty where there are none."""
     return f"{checkpoint.passed} of {len(checkpoint.tests)}" if checkpoint.tests else ""
 
 
-def status_words(checkpoint: CheckpointResult) -> str:
+def status_words(checkpoint: CheckpointResult | CustomResult) -> str:
     """The status in a word or a count: a partial checkpoint says how far it is."""
     if checkpoint.status == "partial":
         return count_words(checkpoint)
