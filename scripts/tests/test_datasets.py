@@ -117,6 +117,35 @@ def test_cifar_as_the_course_script_uses_it(tmp_path, monkeypatch):
     assert D.download_cifar10() == tmp_path / "cifar-10-batches-bin"
 
 
+@pytest.mark.parametrize("shape", [(300,), (5, 7), (2, 3, 4)])
+def test_idx_is_read_or_refused(shape):
+    """Sizes are four bytes, most significant first; nothing is missing or left over."""
+    values = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    sizes = b"".join(size.to_bytes(4, "big") for size in shape)
+    data = bytes([0, 0, 8, len(shape)]) + sizes + values.tobytes()
+    np.testing.assert_array_equal(D.read_idx(data), values)
+    for wrong in (data[:-1], data + b"x", b"", data[:6], b"\x00\x00\x0d" + data[3:]):
+        with pytest.raises(ValueError, match="get it again"):
+            D.read_idx(wrong)
+
+
+def test_fractions_deal_the_rest_from_the_first():
+    """PyTorch's rule: round down, then deal what is left over."""
+    for lengths, sizes in (([0.55, 0.45], [6, 4]), ([2, 8], [2, 8]), ([0.0, 1.0], [0, 10])):
+        parts = D.random_split(np.arange(10), lengths, seed=0)
+        assert [len(part) for part in parts] == sizes
+
+
+def test_cutout_hides_a_square_of_each_image():
+    """Each image loses a square of its own, the same in all channels; the border cuts some off."""
+    images = np.random.default_rng(0).random((400, 2, 6, 6), dtype=np.float32) + 1
+    out = D.Cutout(3, seed=0)(images)
+    hidden = out == 0
+    np.testing.assert_array_equal(np.where(hidden, images, out), images)
+    assert (hidden[:, 0] == hidden[:, 1]).all()
+    assert set(hidden[:, 0].sum(axis=(1, 2)).tolist()) == {4, 6, 9}
+
+
 def test_a_pixel_array_behaves_like_the_array_it_stands_for():
     """Arithmetic methods, conversion and indexing see float32 numbers from 0 to 1."""
     pixels = np.random.default_rng(0).integers(0, 256, (5, 3, 2, 2), dtype=np.uint8)

@@ -5,12 +5,37 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch.machinery import ArrayBox
+
+
+class Samples:
+    """The base of datasets: says what a subclass has forgotten."""
+
+    def __len__(self) -> int:
+        raise TypeError(f"{type(self).__name__} has no length; define __len__")
+
+    def __getitem__(self, index: int) -> Any:
+        raise TypeError(f"{type(self).__name__} has no samples; define __getitem__")
+
 
 def whole(name: str, value: Any, least: int) -> int:
     """Return a whole number that is large enough, or refuse it by name."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
         raise ValueError(f"{name} is {value!r}; give a whole number of at least {least}")
     return int(value)
+
+
+def both(name: str, value: Any) -> tuple[int, int]:
+    """Return height and width, from one number for both or from two."""
+    height, width = value if isinstance(value, tuple | list) else (value, value)
+    return whole(name, height, least=1), whole(name, width, least=1)
+
+
+def probability(p: float) -> float:
+    """Return a number from 0 to 1, or refuse it."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is {p}; a probability is between 0 and 1")
+    return p
 
 
 def column(data: Any, name: str, allow_nan: bool = False) -> Any:
@@ -36,16 +61,19 @@ def column(data: Any, name: str, allow_nan: bool = False) -> Any:
     return data
 
 
-def same_length(columns: Sequence[Any]) -> None:
-    """Require at least one array, and the same number of rows in all of them."""
-    if not columns:
+def columns(arrays: Sequence[Any], allow_nan: bool) -> list[Any]:
+    """Return the arrays of a dataset: at least one, all with the same number of rows."""
+    plain = [array.data if isinstance(array, ArrayBox) else array for array in arrays]
+    found = [column(array, f"array {i}", allow_nan) for i, array in enumerate(plain)]
+    if not found:
         raise TypeError("a TensorDataset needs at least one array")
-    lengths = [len(rows) for rows in columns]
+    lengths = [len(rows) for rows in found]
     if len(set(lengths)) > 1:
         raise ValueError(
             f"the arrays have {', '.join(map(str, lengths))} rows; give each as many rows as there"
             " are samples"
         )
+    return found
 
 
 def position(index: Any, length: int) -> int:
@@ -54,6 +82,14 @@ def position(index: Any, length: int) -> int:
     if not -length <= at < length:
         raise IndexError(f"index {at} is out of range for {length} samples")
     return at % length
+
+
+def positions(indices: Any, length: int) -> np.ndarray:
+    """Return a list of indices as an array, or refuse it if one is out of range."""
+    indices = np.asarray(indices, dtype=np.int64)
+    for index in (indices.min(), indices.max()) if len(indices) else ():
+        position(index, length)
+    return indices
 
 
 def loadable(dataset: Any) -> None:
@@ -75,12 +111,23 @@ def read_places(more: Sequence[Any], batch_size: int, shuffle: bool) -> tuple[li
     return arrays, *[*settings, *(batch_size, shuffle)[len(settings) :]]
 
 
-def wrong_lengths(lengths: Sequence[float], length: int) -> ValueError:
-    """The error for lengths that do not cover a dataset."""
-    return ValueError(
-        f"cannot split {length} samples into {list(lengths)}: give whole numbers that sum to"
-        f" {length}, or fractions that sum to 1"
-    )
+def part_sizes(length: int, lengths: Sequence[float]) -> list[int]:
+    """Return whole sizes that sum to `length`, from such sizes or from fractions that sum to 1.
+
+    Fractions are rounded down; what is left over is dealt to the parts in turn, from the first.
+    """
+    if any(isinstance(part, float) for part in lengths) and abs(sum(lengths) - 1) < 1e-6:
+        sizes = [int(length * part) for part in lengths]
+        for extra in range(length - sum(sizes)):
+            sizes[extra % len(sizes)] += 1
+        return sizes
+    sizes = [int(part) for part in lengths]
+    if sizes != list(lengths) or sum(sizes) != length or min(sizes) < 0:
+        raise ValueError(
+            f"cannot split {length} samples into {list(lengths)}: give whole numbers that sum to"
+            f" {length}, or fractions that sum to 1"
+        )
+    return sizes
 
 
 def unlike(arrays: Sequence[np.ndarray]) -> ValueError:

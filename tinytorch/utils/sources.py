@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from tinytorch.utils.archive import unpack
+from tinytorch.utils.checks import labels_below_ten
 from tinytorch.utils.download import (
     Progress,
     Remote,
@@ -28,6 +29,7 @@ from tinytorch.utils.download import (
     sha256_of,
     writable,
 )
+from tinytorch.utils.pixels import Half, read_idx
 
 MNIST_MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
@@ -102,6 +104,23 @@ def mnist_files(
     """
     folder = Path(root) if root else data_directory()
     return {part: _present(MNIST[part], folder, download, progress) for part in MNIST}
+
+
+def mnist_halves(root: str | Path | None = None, *, download: bool = False) -> list[Half]:
+    """Return MNIST to train and to test: each half's images, (N, 1, 28, 28) uint8, and labels."""
+    files = mnist_files(root, download=download)
+    parts = {part: read_idx(gzip.decompress(path.read_bytes())) for part, path in files.items()}
+    return [
+        (parts[f"{half}_images"][:, None], labels_below_ten(parts[f"{half}_labels"]))
+        for half in ("train", "test")
+    ]
+
+
+def digits_text(path: str | Path | bytes | None = None) -> str:
+    """Return the shipped digits as text; `path` is another copy, or its bytes, packed or not."""
+    path = shipped("digits.csv.gz") if path is None else path
+    data = path if isinstance(path, bytes) else Path(path).read_bytes()
+    return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8")
 
 
 def _present(remote: Remote, folder: Path, download: bool, progress: Progress | None) -> Path:
