@@ -65,8 +65,7 @@ Array = np.ndarray
 #
 # Each damage has its own word: **no bundle** or **cut off** (`bundles.first_line`, given), a
 # **newer** format, a **changed** byte. Only then is anything read. The checksum is no signature:
-# who changes a file on purpose computes it anew. Against that stands the closed list. Saving and
-# loading are given (`BundleFile`); a class of your own fits once it is written as a Sequential.
+# who changes a file on purpose computes it anew; against that stands the closed list.
 
 
 # %%
@@ -79,10 +78,7 @@ def build(description: Mapping[str, Any]) -> Any:
 
     Pass the name of each layer of a Sequential through `bundles.checked_name(name, Sequential)`,
     settings through `bundles.checked_settings(type, settings)`: they refuse what is harmful.
-    `bundles.layer_class(type)` is the class of a listed type.
-
-    Raises:
-        ValueError: If a type is not in the list; it names the type.
+    `bundles.layer_class(type)` is the class of a listed type; refuse any other by a ValueError.
     """
     ### BEGIN SOLUTION
     settings = dict(description)
@@ -149,12 +145,10 @@ with tempfile.TemporaryDirectory() as folder:
 def test_each_damage_has_its_word():
     data = bundles.seal({"name": "x"}, bytes(8), FORMAT)
     assert unseal(data) == ({"name": "x"}, bytes(8))
-    newer = data.replace(b" 1 ", b" 7 ", 1)
-    for bad, word in ((data[:-1] + b"!", "SHA-256"), (data[:-1], "bytes"), (newer, "7")):
+    for bad, word in ((data[:-1] + b"!", "SHA-256"), (data.replace(b" 1 ", b" 7 ", 1), "7")):
         with np.testing.assert_raises_regex(ValueError, f"m.bundle.*{word}"):
             unseal(bad, "m.bundle")
-    for bad in ({"type": "os.system"}, {"type": "Linear", "in_features": 2}, {}):
-        np.testing.assert_raises(ValueError, build, bad)
+    np.testing.assert_raises(ValueError, build, {"type": "os.system"})
 
 
 if __name__ == "__main__":
@@ -163,8 +157,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Step 2: Batching on the fly
 #
-# A network reads its weights once per call, for one example or for 64 (module 03), but clients come
-# one by one. So let requests wait a moment, and answer those that are there together:
+# A network reads its weights once per call, for one example or for 64 (module 03). So let requests
+# wait a moment, and answer those that are there together:
 #
 #     arrivals (ms)   0.0   0.4   0.9               a batch goes when it is full (max_batch), or
 #     max_wait 2 ms   └── one batch of 3 ──┘ 2.0    when its oldest request waited max_wait
@@ -250,16 +244,16 @@ print([int(future.result()) for future in futures])
 # %%
 #| test
 def test_batches():
-    batcher = Batcher(lambda rows: [1 // int(row) for row in rows], 3, 0.02, max_queue=4)
-    futures = [batcher.submit(np.array(i)) for i in (1, 2, 3, 0)]
+    batcher = Batcher(lambda rows: [1 // int(row) for row in rows], 2, 0.02, max_queue=3)
+    futures = [batcher.submit(np.array(i)) for i in (1, 2, 0)]
     np.testing.assert_raises(Overloaded, batcher.submit, np.array(9))
-    batches = batcher.collect(), batcher.collect()
-    assert [[int(row) for row, _, _ in batch] for batch in batches] == [[1, 2, 3], [0]]
     futures[1].cancel()
-    for batch in batches:
+    for size in (2, 1):
+        batch = batcher.collect()
+        assert len(batch) == size
         batcher.answer(batch)
-    assert [futures[0].result(0), futures[2].result(0)] == [1, 0]
-    assert isinstance(futures[3].exception(0), ZeroDivisionError)
+    assert futures[0].result(0) == 1
+    assert isinstance(futures[2].exception(0), ZeroDivisionError)
 
 
 if __name__ == "__main__":
@@ -269,8 +263,9 @@ if __name__ == "__main__":
 # ## Step 3: `InferenceServer`, an answer to every request
 #
 # Sockets (`tinytorch/utils/http.py`, given) yield a method, a path, headers, a body. The rest is a
-# function, to be tested without a network: `handle(…)` returns (status, headers, body), and **never
-# raises**. Nonsense gets a 4xx that says what to send instead, and the server stays up.
+# function: `handle(…)` returns (status, headers, body), and **never raises**. Nonsense gets a 4xx
+# that says what to send instead. Before a body is read, `Service.admit` (given) has judged its
+# length: "-1", "²" and 5,000 digits are no lengths, though `int` or `isdigit` may take them.
 #
 # | status | when | | status | when |
 # |---|---|---|---|---|
@@ -319,25 +314,6 @@ class InferenceServer(Service):
     """
 
     parts = Batcher, Histogram
-
-    def admit(self, method: str, headers: Mapping[str, str]) -> int:
-        """Return the length of the body to read, from headers in lower case.
-
-        Raises:
-            Refusal: `Refusal(status, reason)`: 411 for a Transfer-Encoding, and for a POST, PUT or
-                PATCH without Content-Length; 400 if it is not all digits; 413 above `max_body`.
-        """
-        ### BEGIN SOLUTION
-        text = headers.get("content-length")
-        if "transfer-encoding" in headers or (text is None and method in ("POST", "PUT", "PATCH")):
-            raise Refusal(411, "send the body whole, with its Content-Length")
-        text = "0" if text is None else text
-        if not (text.isascii() and text.isdigit()):
-            raise Refusal(400, f"Content-Length is {text[:20]!r}; send a number of bytes")
-        if len(text) > 15 or int(text) > self.max_body:
-            raise Refusal(413, f"the body has {text[:20]} bytes; send at most {self.max_body}")
-        return int(text)
-        ### END SOLUTION
 
     def predict(self, rows: Array) -> Array:
         """Submit every row, wait for all outputs; on Overloaded or TimeoutError refuse with 503.
@@ -396,18 +372,9 @@ for body in (b'{"inputs": [[1]]}', b"[1", b'{"inputs": [[1, 2], [3, 4]]}'):
 def test_every_request_has_an_answer():
     from tinytorch.core.layers import Linear
 
-    server = InferenceServer(ModelBundle(Sequential(Linear(2, 1)), "m", (2,)), max_body=9)
-    for text, status in (("-1", 400), ("²", 400), ("10", 413), ("9" * 5000, 413)):
-        with np.testing.assert_raises(Refusal) as caught:
-            server.admit("POST", {"content-length": text})
-        assert caught.exception.status == status
-    for method, path, status in (
-        ("GET", "/", 404),
-        ("PUT", "/health", 405),
-        ("GET", "/health?x", 200),
-    ):
-        assert server.handle(method, path, {}, b"")[0] == status
-    assert server.handle("PUT", "/health", {}, b"")[1]["Allow"] == "GET"
+    server = InferenceServer(ModelBundle(Sequential(Linear(2, 1)), "m", (2,)))
+    asked = [("GET", "/"), ("PUT", "/health"), ("GET", "/health?x")]
+    assert [server.handle(*one, {}, b"")[0] for one in asked] == [404, 405, 200]
 
 
 if __name__ == "__main__":
@@ -428,7 +395,7 @@ if __name__ == "__main__":
 # empirical distribution functions, the shares of values ≤ x. Its p-value is given.
 #
 # Ask only the first, and a small window alarms by noise; only the second, and a large one alarms
-# about trifles. So drift is **both**; and each of F features gets α / F false alarms (Bonferroni).
+# about trifles. So drift is **both**; each of F features gets α / F false alarms (Bonferroni).
 
 
 # %%
@@ -505,7 +472,6 @@ def test_drift():
     np.testing.assert_allclose(psi(np.arange(4.0), np.array([1, 2, 3, 3.0]), 2), 0.1695, atol=1e-4)
     distance, p = ks_test(np.arange(10.0), np.arange(10.0) + 5)
     assert (distance, round(p, 2)) == (0.5, 0.11)
-    assert ks_test(np.ones(5), np.ones(9)) == (0.0, 1.0)
     monitor = DriftMonitor(np.random.default_rng(0).random((500, 2)), min_rows=50)
     for rows, drifted in ((49, []), (1, [0, 1])):
         monitor.observe(np.ones((rows, 2)))
@@ -519,9 +485,8 @@ if __name__ == "__main__":
 # ## Step 5: `Rollout`, a new model a few users at a time
 #
 # Give the candidate 5% of the users, then 25%, then all. A **hash** of a salt and the user's key,
-# read as a number in [0, 1), decides: each user gets the same answer on every server, with nothing
-# stored, and who had the candidate at 5% keeps it at 25%. The next experiment has another salt, or
-# the same users would always go first.
+# read as a number in [0, 1), decides: each user gets the same answer on every server, nothing is
+# stored, and who had the candidate at 5% keeps it at 25%. The next experiment has another salt.
 #
 # A stage ends when both models gave `min_samples` answers. Then test, once (looking all the time
 # finds chance differences), if the candidate fails more often: with $p_c, p$ the shares of errors
@@ -585,9 +550,7 @@ print([sum(bucket(user, "bundle-2") < share for user in users) for share in (0.0
 #| test
 def test_a_stage_ends_once():
     rollout = Rollout("s", (0.2, 1.0))
-    assert 340 < sum(rollout.route(str(i)) == "candidate" for i in range(2000)) < 460
     for i in range(200):
-        assert rollout.decide() == "wait"
         rollout.record("control", i >= 10)
         rollout.record("candidate", i >= 30)
     assert [rollout.decide(), rollout.decide()] == ["rollback", "done"]
@@ -661,9 +624,8 @@ print([Submission("int8", accuracy, 10_000, 0.0008).score(base) for accuracy in 
 #| test
 def test_the_baseline_does_not_decide_who_wins():
     a, b = Submission("a", 0.9, 100, 4.0), Submission("b", 0.9, 400, 1.0)
-    for baseline in (a, b, Submission("c", 0.9, 7, 9.0)):
-        assert math.isclose(a.score(baseline), b.score(baseline))
-    assert Submission("d", 0.89, 400, 1.0).score(b) > 0 == Submission("d", 0.88, 1, 1.0).score(b)
+    assert math.isclose(a.score(b), b.score(a))
+    assert Submission("d", 0.88, 1, 1.0).score(b) == 0
 
 
 if __name__ == "__main__":
@@ -699,16 +661,14 @@ with tempfile.TemporaryDirectory() as folder:
 
 # %% [markdown]
 # On two busy cores: 39 times cheaper, and answers that differ by 4e−7, since another batch size
-# adds in another order; bit-identical means the same bundle *and* the same batch. The int8 bundle
-# is 3.94 times smaller, as accurate, and scores 0.07: NumPy multiplies int8 far more slowly. A
-# score belongs to the machine it was measured on. In step 4, of 200 reports on fresh samples, PSI
-# alone raised 11.5% false alarms, uncorrected p-values 6%, the monitor 0.5%.
+# adds in another order. The int8 bundle is 3.94 times smaller, as accurate, and scores 0.07: NumPy
+# multiplies int8 far more slowly. A score belongs to the machine it was measured on. In step 4, of
+# 200 reports on fresh samples, PSI alone raised 11.5% false alarms, uncorrected p-values 6%, the
+# monitor 0.5%.
 #
 # ## Pitfalls
 #
 # - A metric labelled with the raw path: a scanner that tries a million paths fills your memory.
-# - A timeout for each read: a client that sends a byte a second lives for ever.
-# - Closing the queue before the sockets: requests that have begun get no answer.
 # - `hash(key)` differs from process to process: a user would change sides.
 # - Drift of the inputs is no proof of worse answers, and answers can get worse without it.
 #
@@ -720,10 +680,9 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # ## Sources
 #
-# - Crankshaw et al. 2017, "Clipper", section 4.3: batching under a latency bound.
-# - Prometheus documentation, "Exposition formats", text format 0.0.4.
-# - Fleming and Wallace 1986, "How not to lie with statistics": the geometric mean.
-# - Kohavi, Tang and Xu, *Trustworthy Online Controlled Experiments* (2020), chapters 4 and 15.
+# Crankshaw et al. 2017, "Clipper", section 4.3 (batching) · Prometheus, "Exposition formats", 0.0.4
+# · Fleming and Wallace 1986, "How not to lie with statistics" (the geometric mean) · Kohavi, Tang
+# and Xu, *Trustworthy Online Controlled Experiments* (2020), chapters 4 and 15.
 #
 # ## Reflect (150–300 words)
 #

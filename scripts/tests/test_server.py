@@ -262,6 +262,7 @@ RAW = [
     ("no length", b"POST /predict HTTP/1.1\r\nHost: x\r\n\r\n", b" 411 "),
     ("chunked", b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b" 411 "),
     ("negative length", b"POST /predict HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b" 400 "),
+    ("raised digit", b"POST /predict HTTP/1.1\r\nContent-Length: \xb2\r\n\r\n", b" 400 "),
     ("two lengths", b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b" 400 "),
     ("huge length", b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b" 413 "),
     ("long line", b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", b" 414 "),

@@ -202,6 +202,23 @@ class Service:
         self.requests.inc(path=known, status=str(status))
         self.seconds.observe(seconds)
 
+    def admit(self, method: str, headers: Mapping[str, str]) -> int:
+        """Return the length of the body to read, from headers in lower case.
+
+        Raises:
+            Refusal: 411 for a Transfer-Encoding, and for a POST, PUT or PATCH without
+                Content-Length; 400 if it is not all digits; 413 above `max_body`.
+        """
+        text = headers.get("content-length")
+        if "transfer-encoding" in headers or (text is None and method in ("POST", "PUT", "PATCH")):
+            raise Refusal(411, "send the body whole, with its Content-Length")
+        text = "0" if text is None else text
+        if not (text.isascii() and text.isdigit()):
+            raise Refusal(400, f"Content-Length is {text[:20]!r}; send a number of bytes")
+        if len(text) > 15 or int(text) > self.max_body:
+            raise Refusal(413, f"the body has {text[:20]} bytes; send at most {self.max_body}")
+        return int(text)
+
     def respond(self, path: str, headers: Mapping[str, str], body: bytes) -> Response:
         """Answer a request whose path and method are right."""
         if path == "/metrics":
