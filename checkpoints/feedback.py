@@ -17,6 +17,7 @@ from tito.render.failure import failure_text
 
 KINDS = ("imports", "functionality", "integration", "performance")
 ARRAY_ITEMS_SHOWN = 24
+ARRAY_START = 6  # items shown of a larger one
 TEXT_SHOWN = 240
 
 
@@ -81,14 +82,24 @@ class Mismatch(AssertionError):
 def show(value: Any) -> str:
     """Write a value on one short line: arrays without `array(...)`, long texts cut."""
     if isinstance(value, np.ndarray | np.generic):
-        array = np.asarray(value)
-        text = np.array2string(array, precision=4, threshold=ARRAY_ITEMS_SHOWN, edgeitems=3)
-        text = " ".join(text.split())
+        text = _show_array(np.asarray(value))
     elif isinstance(value, float):
         text = f"{value:.6g}"
     else:
         text = repr(value)
     return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"
+
+
+def _show_array(array: np.ndarray) -> str:
+    """Write an array: 20000 and not 2.0e+04 beside 0.5; of a large one, how it begins."""
+    shown = array if array.size <= ARRAY_ITEMS_SHOWN else array.ravel()[:ARRAY_START]
+    plain = False
+    if shown.dtype.kind == "f":
+        sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)])
+        plain = bool((sizes >= 1e-4).all())
+    text = " ".join(np.array2string(shown, precision=4, suppress_small=plain).split())
+    text = text.replace("[ ", "[").replace(" ]", "]")
+    return text if shown is array else f"{text[:-1]} …], of shape {array.shape}"
 
 
 def values_of(got: Any, call: str) -> np.ndarray:
@@ -152,7 +163,8 @@ def expect(
     """
     array, wanted = values_of(got, call), np.asarray(expected)
     words = {"call": call, "asked": asked, "hint": hint}
-    sides = {"expected": show(wanted), "got": show(array)}
+    whole = wanted.dtype.kind in "iu" and array.dtype.kind == "f"
+    sides = {"expected": show(wanted.astype(array.dtype) if whole else wanted), "got": show(array)}
     if array.shape != wanted.shape:
         headline = f"{call}: expected shape {wanted.shape}, got {array.shape}"
         raise Mismatch(headline, **words, **sides)
@@ -165,6 +177,26 @@ def expect(
         headline = f"{call}: wrong value" + ("s" if array.ndim else "")
         raise Mismatch(headline, **words, **sides, detail=_difference(array, wanted, wrong))
     return array
+
+
+def _parting(got: Any, expected: Any) -> str:
+    """Say where two lists or dictionaries part, if they are both one or the other."""
+    if isinstance(got, dict) and isinstance(expected, dict):
+        for key in (*expected, *got):
+            if key not in got or key not in expected:
+                return f"{key!r} is {'missing' if key in expected else 'not expected'}"
+            if got[key] != expected[key]:
+                return f"at {key!r}: expected {show(expected[key])}, got {show(got[key])}"
+    if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
+        if type(got) is not type(expected):
+            return f"expected a {type(expected).__name__}, got a {type(got).__name__}"
+        if len(got) != len(expected):
+            return f"expected {len(expected)} items, got {len(got)}"
+        pairs = enumerate(zip(got, expected, strict=True))
+        first = next(((i, a, b) for i, (a, b) in pairs if a != b), None)
+        if first is not None and len(got) > 1:
+            return f"first at [{first[0]}]: expected {show(first[2])}, got {show(first[1])}"
+    return ""
 
 
 def expect_equal(
@@ -189,6 +221,7 @@ def expect_equal(
             got=show(got),
             asked=asked,
             hint=hint,
+            detail=_parting(got, expected),
         )
 
 

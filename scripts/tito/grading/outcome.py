@@ -21,6 +21,7 @@ HINTS = {
     "UnboundLocalError": "it is read before a value is given to it on this way through",
     "RecursionError": "the function calls itself again and again: where does it end?",
 }
+NOTHING = "None came in: did a step give nothing back, as a function without return does?"
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
 
@@ -63,7 +64,7 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         parts = {name: getattr(error, name) for name in names}
         return "failed", {"headline": fit(error.headline)} | parts
     if isinstance(error, WorkerTimeout):
-        return "timeout", {"headline": fit(str(error)), "got": "no answer in time"}
+        return "timeout", {"headline": fit(str(error)), "got": "still running; it was stopped"}
     if isinstance(error, MissingModule | MissingName | WorkerDied | ProtocolError):
         return "error", {"headline": fit(str(error)), "got": str(error), "traceback": frames}
     if isinstance(error, NotImplementedError):
@@ -72,6 +73,8 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         told = f"{error.remote_type}: {error}"
         parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": frames}
         parts["hint"] = HINTS.get(error.remote_type)
+        if error.remote_type in ("TypeError", "AttributeError") and "None" in str(error):
+            parts["hint"] = NOTHING
         if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
             parts["headline"] = fit(f"the module cannot be imported: {error}")
             parts["hint"] = "every test of this module waits until it can be imported"
