@@ -98,9 +98,14 @@ def test_names_are_there():
         expect_true(key in system_report(), call="system_report()", expected=key, got="no such key")
 
 
-@asks("functionality", step=1, of="parse_identity", hint="drop what is only writing, keep the rest")
+@asks(
+    "functionality",
+    step=1,
+    of="parse_identity",
+    hint="ways to write one handle must come out alike",
+)
 def test_identity_as_people_write_it():
-    """Parse names and handles in several spellings."""
+    """Parse names and handles, each written in the ways people write them."""
     for text, name, github in [
         ("Ada Lovelace <ada>", "Ada Lovelace", "ada"),
         ("Ada Lovelace <@Ada-L>", "Ada Lovelace", "ada-l"),
@@ -239,7 +244,7 @@ def test_what_is_ready():
     expect_equal(ready(needs, ["a", "b", "c"]), ["d"], call="ready(needs, ['a', 'b', 'c'])")
 
 
-@asks("functionality", step=6, of="layers", hint="when nothing is ready and something is left …")
+@asks("functionality", step=6, of="layers", hint="what if something is left and nothing is ready?")
 def test_layers_and_circles():
     """Group modules into layers, and refuse needs that go round in a circle."""
     needs = {"d": ["b", "c"], "a": [], "b": ["a"], "c": ["a"], "e": ["a", "d"]}

@@ -194,9 +194,16 @@ def test_softmax_of_a_row():
     expect(out, [0.09003057, 0.24472847, 0.66524096], call="softmax([1, 2, 3])")
 
 
-@asks("functionality", step=4, of="softmax", hint="both reductions run along the axis asked for")
+@asks(
+    "functionality",
+    step=4,
+    of="softmax",
+    hint="which scores compete? reduce along that axis, both times",
+)
 def test_softmax_along_each_axis(rng):
-    """Apply softmax to a (2, 3, 4) tensor: the default is the last axis; axis and dim choose."""
+    """Apply softmax to two rows, then to a (2, 3, 4) tensor: over the last axis, or as asked."""
+    rows = [[0.09003057, 0.24472847, 0.66524096], [1 / 3, 1 / 3, 1 / 3]]
+    expect(softmax(Tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]])), rows, call="softmax(two rows)")
     x = rng.normal(0, 2, size=(2, 3, 4))
     expect(softmax(Tensor(x)), softmax_along(x, -1), call="softmax(x)")
     for axis in (0, 1, 2):

@@ -107,7 +107,11 @@ def test_mse_by_hand():
 
 @asks("functionality", step=1, of="reduced", hint="divide by the number of all elements")
 def test_the_mean_is_over_all_elements(rng):
-    """Measure predictions of shape (4, 3): the mean divides by 12, the sum by nothing."""
+    """Measure (2, 3) and (4, 3) predictions: the mean divides by 6 and 12, the sum by nothing."""
+    errors = Tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 2.0]])
+    expect(
+        mse_loss(errors, Tensor(np.zeros((2, 3)))), 3.0, call="mse_loss(p, t), squares 1 4 9 0 0 4"
+    )
     p, t = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
     for name, loss, values in (
         ("mse_loss", mse_loss, each(lambda a, b: (a - b) ** 2, p, t)),
@@ -148,7 +152,12 @@ def test_shapes_must_match():
         expect_raises(ValueError, loss, p, t, call="loss(p (4, 1), t (4,))", mentions=words)
 
 
-@asks("functionality", step=3, of="nll_loss", hint="row i, column label i, with a minus")
+@asks(
+    "functionality",
+    step=3,
+    of="nll_loss",
+    hint="the entry of the true class; a loss is not negative",
+)
 def test_nll_picks_the_true_class():
     """Pick the labels [0, 0] from log-probabilities [[-0.1, -2.4], [-1.6, -0.2]]."""
     x = Tensor([[-0.1, -2.4], [-1.6, -0.2]])

@@ -128,14 +128,19 @@ def parameter(values, gradient=None):
     return p
 
 
-@asks("imports", step=1, of="Optimizer", hint="every optimizer moves against the gradient's sign")
+@asks(
+    "imports",
+    step=1,
+    of="Optimizer",
+    hint="`update` writes into `data` itself, against the gradient",
+)
 def test_every_optimizer_moves_downhill():
     """Make SGD, RMSprop, Adam and AdamW, and let each take one step."""
     for kind, name in ((SGD, "SGD"), (RMSprop, "RMSprop"), (Adam, "Adam"), (AdamW, "AdamW")):
         p = parameter([1.0, 1.0], [1.0, -1.0])
         kind([p], lr=0.01).step()
         moved = np.sign(p.numpy() - 1)
-        expect(moved, [-1, 1], call=f"sign of the first step of {name}")
+        expect(moved, [-1, 1], call=f"the sign of the step of {name}.update(…)")
     groups = Optimizer([parameter([1.0]), parameter([2.0])]).param_groups
     expect_equal(len(groups), 1, call="the number of groups of Optimizer([p, q])")
 
@@ -196,13 +201,6 @@ def test_rmsprop_follows_the_formula(rng):
     compare_path(rng, "RMSprop", lr=0.01, momentum=0.9, weight_decay=0.2)
 
 
-@asks("functionality", step=3, of="RMSprop.update", hint="what does epsilon guard, and where?")
-def test_epsilon_stands_outside_the_root(rng):
-    """Steps with gradients near 1e-5, where the place of epsilon shows, in RMSprop and Adam."""
-    compare_path(rng, "RMSprop", lr=0.01, size=1e-5)
-    compare_path(rng, "Adam", lr=0.01, size=1e-5, eps=1e-6)
-
-
 @asks("functionality", step=4, of="Adam.update", hint="both averages start at zero")
 def test_first_adam_step_has_the_length_of_the_rate():
     """The first Adam step with lr=0.01 and the gradient (300, -0.2, 0.001)."""
@@ -216,6 +214,13 @@ def test_adam_follows_the_formula(rng):
     """Thirty random steps of Adam with its default betas, then with others."""
     compare_path(rng, "Adam", lr=0.01, steps=30)
     compare_path(rng, "Adam", lr=0.05, betas=(0.7, 0.9), eps=0.01)
+
+
+@asks("functionality", step=3, of="RMSprop.update", hint="what does epsilon guard, and where?")
+def test_epsilon_stands_outside_the_root(rng):
+    """Steps with gradients near 1e-5, where the place of epsilon shows, in RMSprop and Adam."""
+    compare_path(rng, "RMSprop", lr=0.01, size=1e-5)
+    compare_path(rng, "Adam", lr=0.01, size=1e-5, eps=1e-6)
 
 
 @asks("functionality", step=4, of="Adam.update", hint="decay comes in before the averages")

@@ -332,7 +332,12 @@ def test_a_class_that_is_never_predicted_scores_zero():
         expect(got, 0.0, call=f"{name} of a class that was never predicted")
 
 
-@asks("functionality", step=3, of="train_step", hint="five calls, in one order")
+@asks(
+    "functionality",
+    step=3,
+    of="train_step",
+    hint="what do the gradients hold before the forward pass?",
+)
 def test_one_training_step(rng):
     """A step with old gradients lying around, compared with the same step by hand."""
     pairs = line_data(rng, sizes=(6,))
@@ -422,7 +427,8 @@ def test_patience_is_exact():
     ):
         stopping = EarlyStopping(**options)
         got = [stopping.update(value) for value in values]
-        expect_equal(got, wanted, call=f"EarlyStopping({options}) on {values}")
+        said = ", ".join(f"{key}={value}" for key, value in options.items())
+        expect_equal(got, wanted, call=f"EarlyStopping({said}) on {values}")
 
 
 @asks("functionality", step=5, of="EarlyStopping.update", hint="keep the state when it improves")
