@@ -326,7 +326,8 @@ def test_summary_says_what_an_instructor_needs():
     assert describe(failure) in text
     assert "node 3 of 9" in text
     assert "About this run" not in text
-    assert text.count("```text") == 3, "the first failure of each of three failing checkpoints"
+    assert text.count("```text") == 4, "the first failure of each of four failing checkpoints"
+    assert "| C1 | centred\\_rows, the student’s own | ✓ passed | 2 of 2 |" in text
 
 
 def test_summary_tells_what_is_off():
@@ -399,7 +400,8 @@ def test_annotations_take_the_first_failure_of_each_checkpoint_first():
     titles = [re.search("title=(.*?)::", line)[1] for line in annotations(sample("partway"))]
     assert titles[0] == "05 differentiation%3A test_differentiation_1"
     assert titles[1].startswith("10 text")
-    assert titles[2].startswith("06 optimization"), "blocked ones come last"
+    assert titles[2].startswith("06 optimization"), "blocked ones come last of the ladder's"
+    assert titles[3].startswith("C2 batches_of_one"), "and after them the custom ones"
     assert titles[3] == "05 differentiation%3A test_differentiation_5"
     assert annotations(sample("empty")) == []
     assert annotations(sample("passed")) == []

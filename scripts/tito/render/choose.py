@@ -4,10 +4,11 @@ from tito.report import CheckpointResult, CustomResult, Failure, Outcome, Report
 
 
 def begun(report: Report) -> list[CheckpointResult | CustomResult]:
-    """The checkpoints that were begun and have not passed; blocked ones last."""
+    """The checkpoints that were begun and have not passed: blocked ones last, and after them
+    those beyond the ladder."""
     every = (*report.checkpoints, *report.custom)
     found = [c for c in every if c.status not in ("passed", "not_started")]
-    return sorted(found, key=lambda c: c.status == "blocked")
+    return sorted(found, key=lambda c: (isinstance(c, CustomResult), c.status == "blocked"))
 
 
 def failing(checkpoint: CheckpointResult | CustomResult) -> list[tuple[Outcome, Failure]]:
