@@ -11,6 +11,7 @@ from tito.cli.advice import add_hint, add_unlock
 from tito.cli.checking import add_test
 from tito.cli.console import complain, console, quote, row, say, say_failure, say_json
 from tito.cli.custom import add_new
+from tito.cli.profile import add_profile
 from tito.cli.timeline import add_timeline
 from tito.custom import customs
 from tito.ladder import AnyRung, Ladder, load_ladder
@@ -65,6 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_test(actions)
     add_unlock(actions)
     add_hint(actions)
+    add_profile(actions)
     add_new(actions)
     add_timeline(actions)
 

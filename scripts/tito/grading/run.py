@@ -38,6 +38,7 @@ class LadderOutcome:
     isolation: dict[str, Any] = field(default_factory=dict)
     machine: dict[str, str] = field(default_factory=dict)
     session_bytes: int | None = None
+    spending: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 Progress = Callable[[dict[str, str]], None]
@@ -229,6 +230,7 @@ def _collect(
             message=message,
             peak_memory_bytes=extra.get("memory", {}).get(rung.id),
         )
+    outcome.spending |= extra.get("spending", {})
     outcome.isolation = outcome.isolation or extra.get("isolation", {})
     outcome.machine = outcome.machine or extra.get("machine", {})
     outcome.session_bytes = outcome.session_bytes or extra.get("session_bytes")
@@ -245,6 +247,7 @@ def run_ladder(
     start: str | None = None,
     installed: bool = True,
     begin: Begin = begin_session,
+    measure: bool = False,
 ) -> LadderOutcome:
     """Run the checkpoints of `rungs` against a snapshot of the student's package.
 
@@ -262,6 +265,7 @@ def run_ladder(
         start: How workers start: None for the best at hand, "fork" or "spawn".
         installed: Whether the installed tool judges, or that of `root`.
         begin: Starts the process of a session; it may have one ready.
+        measure: Whether to note what each test spends.
     """
     package = {name: asdict(part) for name, part in snapshot.package.items()}
     protect_grader()  # this process holds the whole environment; the session gets a part of it
@@ -272,7 +276,7 @@ def run_ladder(
         if isinstance(rung, Custom) and rung not in here:
             outcome.runs[rung.id] = Run(trouble="error", message=f"there is no file {rung.file}")
     job = {"root": str(root), "package": package, "seed": seed, "start": start}
-    job |= {"installed": installed}
+    job |= {"installed": installed, "measure": measure}
     _run_group(outcome, job, [rung for rung in here if rung not in own], places, progress, begin)
     try:
         _run_group(outcome, job, own, places, progress, begin)

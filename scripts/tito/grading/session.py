@@ -18,6 +18,7 @@ from tito import isolation
 from tito.custom import customs, rung_of_file
 from tito.grading.outcome import judge
 from tito.grading.run import RAW_REPORT
+from tito.grading.spending import Meter
 from tito.isolation import Limits, Server, Source
 from tito.isolation.process import ForkServer
 from tito.ladder import AnyRung, Custom, Ladder, load_ladder
@@ -54,6 +55,7 @@ class Grading:
         self.rung: AnyRung | None = None
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.memory: dict[str, int] = {}
+        self.meter: Meter | None = None
 
     def rung_of(self, item: pytest.Item) -> AnyRung:
         """The rung that a test's file belongs to."""
@@ -77,9 +79,13 @@ class Grading:
             self.rung = rung
             self.server.fresh(rung.seconds)
         self.server.begin_test(rung.test_seconds)
+        if self.meter:
+            self.meter.begin()
         try:
             result = yield
         finally:
+            if self.meter:
+                self.meter.end(item.nodeid)
             fatal = self.server.end_test()
             if fatal is not None:
                 raise fatal
@@ -119,6 +125,8 @@ class Grading:
         self.close_rung()
         json_report["tito"] = {"isolation": self.server.isolation, "memory": self.memory}
         json_report["tito"] |= {"machine": machine(), "session_bytes": own_peak()}
+        if self.meter:
+            json_report["tito"]["spending"] = self.meter.found
 
     def tell(self, message: dict[str, Any]) -> None:
         """Write one line to the parent."""
@@ -147,6 +155,7 @@ def run(job: dict[str, Any], forks: ForkServer | None = None) -> int:
     custom = customs(root, ladder) if beyond else ()
     files = {rung.id: rung.file for rung in (*ladder.checkpoints, *custom)}
     plugin = Grading(server, ladder, custom, out)
+    plugin.meter = Meter(server) if job.get("measure") else None
     arguments = [
         *("-c", os.devnull, "--rootdir", str(root), "--confcutdir", str(root / "checkpoints")),
         *("-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:junitxml"),

@@ -352,6 +352,17 @@ def peak_memory(process: int | None) -> int:
     return 0
 
 
+def reset_peak(process: int | None) -> bool:
+    """Let a living process's peak begin anew at what it holds now; whether the kernel did."""
+    if process is None:
+        return False
+    try:
+        Path(f"/proc/{process}/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
+
+
 def processor_seconds(process: int | None) -> float | None:
     """The processor time a living process has used, all threads together; None if not told.
 

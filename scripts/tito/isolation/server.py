@@ -29,6 +29,7 @@ from tito.isolation.process import (
     best_start,
     peak_memory,
     processor_seconds,
+    reset_peak,
     signal_name,
 )
 from tito.isolation.proxy import Handle, describe, encode_proxy, label
@@ -117,6 +118,7 @@ class Server:
         self._probes: dict[tuple[str, str], str] = {}
         self._defined: set[str] = set()
         self._memory = 0
+        self.requests = 0  # to all workers so far
         self._fatal: IsolationError | None = None
         self._deadline: _Deadline | None = None
         self._began = 0.0
@@ -203,6 +205,18 @@ class Server:
         if self._worker is not None and self._fatal is None:
             self._memory = max(self._memory, peak_memory(self._worker.process))
         return self._memory
+
+    def current_peak(self) -> int:
+        """The most memory the current worker has held since `reset_peak`; 0 when unknown."""
+        if self._worker is None or self._fatal is not None:
+            return 0
+        return peak_memory(self._worker.process)
+
+    def reset_peak(self) -> bool:
+        """Count the current worker's peak anew, where the kernel allows it; that of the checkpoint
+        so far is kept."""
+        self.peak_memory()
+        return self._worker is not None and reset_peak(self._worker.process)
 
     def processor_seconds(self) -> float | None:
         """The processor time of the current worker, as the kernel counts it; None if unknown."""
@@ -357,6 +371,7 @@ class Server:
         worker = self._ready(operation, operands)
         identity, generation = os.urandom(8), self._generation
         code = operations.CODES[operation]
+        self.requests += 1
         out = wire.request(identity, code, self._dropped, operands, self.encode_other)
         self._dropped = []
         try:
