@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tito.cli.actions import add_action
 from tito.cli.console import complain, console, quote, say, say_json
-from tito.cli.milestone_info import add_info
+from tito.cli.milestone_info import add_info, add_timeline
 from tito.export import export_tree, present
 from tito.files import FileProblem, read_bytes
 from tito.ladder import Ladder, Milestone, load_ladder
@@ -46,6 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     listing.set_defaults(run=run_list)
     add_info(actions)
+    add_timeline(actions)
     plan = add_action(
         actions,
         "plan",

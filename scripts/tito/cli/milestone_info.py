@@ -7,7 +7,7 @@ from pathlib import Path
 from tito.cli.console import quote, row, say, say_json
 from tito.files import FileProblem, read_text
 from tito.ladder import Ladder, Milestone, load_ladder
-from tito.milestones import Found, MilestoneRecord, discover, find
+from tito.milestones import Found, discover, find
 from tito.progress import Progress, load_progress
 
 SHORT = 9  # columns of a label
@@ -27,6 +27,41 @@ def add_info(actions: "argparse._SubParsersAction") -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_report(parser)
     parser.set_defaults(run=run)
+
+
+def add_timeline(actions: "argparse._SubParsersAction") -> None:
+    """Add the action `timeline`."""
+    from tito.cli.actions import add_action, add_report
+
+    parser = add_action(
+        actions,
+        "timeline",
+        "the milestones on a line of years, and how each stands",
+        teaches="Nothing is run. A terminal that shows only ASCII gets ASCII by itself.",
+    )
+    parser.add_argument("--ascii", action="store_true", help="draw with ASCII characters only")
+    add_report(parser)
+    parser.set_defaults(run=run_timeline)
+
+
+def run_timeline(options: argparse.Namespace) -> int:
+    """Draw the years, and say what comes next."""
+    from tito.cli.console import console
+    from tito.cli.timeline import PIPED, best_charset, say_lines
+    from tito.render.lines import ASCII
+    from tito.render.years import years
+
+    ladder = load_ladder(options.root)
+    progress = load_progress(options.root, ladder, options.report)
+    found = discover(options.root, ladder, progress.report)
+    charset = ASCII if options.ascii else best_charset()
+    say_lines(years(found, console().width if console().is_terminal else PIPED, charset))
+    say()
+    open_ones = [f for f in found if f.record is None and f.script is not None]
+    first = next((f for f in open_ones if f.unlocked), open_ones[0] if open_ones else None)
+    step = _next(ladder, progress, first) if first else progress.next.command
+    say(f"next: [bold]{step}[/]")
+    return 0
 
 
 def story(root: Path, milestone: Milestone) -> tuple[str, str]:
@@ -101,19 +136,11 @@ def _last_run(found: Found) -> None:
     when = f"{record.finished_at[:10]}, {record.seconds:.0f} s, seed {record.seed}"
     row("last run", f"{verdict}, {kind}, {when}", indent=SHORT)
     row("", quote(record.summary), indent=SHORT)
-    row("", quote(_figure(record)), indent=SHORT)
     from tito.render.milestone import chart
 
     for curve in record.curves[:2]:
         say()
         print("\n".join("  " + line for line in chart(curve).splitlines()))
-
-
-def _figure(record: MilestoneRecord) -> str:
-    """The judged figure against its target."""
-    value = "not finite" if record.value is None else f"{record.value:.4g}"
-    bound = "at least" if record.better == "higher" else "at most"
-    return f"{record.figure} {value}, wanted {bound} {record.target:g}"
 
 
 def _next(ladder: Ladder, progress: Progress, found: Found) -> str:
