@@ -156,6 +156,12 @@ def run(options: argparse.Namespace) -> int:
             if rung.checkpoint.stage == stage.name:
                 say(_line(rung))
     say()
+    custom = progress.report.custom if progress.report else ()
+    for c in custom:
+        done = f"{c.passed} of {len(c.tests)} tests" if c.tests else "not run yet"
+        style = STYLES.get(c.status, "red")
+        row("own" if c is custom[0] else "", f"[{style}]{LOOKS[c.status].mark}[/] {c.id} "
+            f"{quote(c.name)}: {LOOKS[c.status].word}, {done}")  # fmt: skip
     row("runs", f"milestones: {_milestones(progress)}")
     row("notes", f"reflections: {reflection_words(written)}")
     say()
@@ -207,6 +213,10 @@ def as_json(progress: Progress, written: "list[tuple[Rung, Reflection]]") -> dic
             for rung in progress.rungs
         ],
         "stages": [stage.to_json() for stage in progress.stages],
+        "custom": [
+            {"id": c.id, "name": c.name, "status": c.status, "own": c.own}
+            for c in (progress.report.custom if progress.report else ())
+        ],
         "milestones": [
             {"id": m.id, "unlocked": m.unlocked, "reached": bool(m.result and m.result.passed)}
             for m in progress.milestones
