@@ -38,11 +38,10 @@ from tinytorch.core.tensor import Tensor
 WORK = probe('''
 import numpy as np
 from tinytorch.core.activations import ReLU
-from tinytorch.core.layers import Dropout, Flatten, Linear, Module, Sequential
+from tinytorch.core.layers import Dropout, Flatten, Linear, Sequential
 from tinytorch.core.losses import CrossEntropyLoss
 from tinytorch.core.optimizers import Adam
-from tinytorch.core.quantization import Calibrator, QuantizedLinear, integer_matmul, quantize
-from tinytorch.core.quantization import quantize_model
+from tinytorch.core.quantization import integer_matmul, quantize
 from tinytorch.core.spatial import BatchNorm2d, Conv2d, MaxPool2d
 from tinytorch.core.tensor import Tensor, manual_seed
 
@@ -76,21 +75,6 @@ def state(model):
 def answers(model, images):
     """The outputs of a model in the mode it is in."""
     return model(Tensor(images)).numpy()
-
-
-class Two(Module):
-    """A module with a norm that follows no convolution and a layer that is never used."""
-
-    def __init__(self):
-        self.norm, self.head, self.unused = BatchNorm2d(2), Linear(8, 3), Linear(5, 5)
-
-    def forward(self, x):
-        return self.head(self.norm(x).reshape(-1, 8))
-
-
-def quantized_two(x):
-    """Which layers of Two were quantized, and which stayed float."""
-    return quantize_model(Two(), [x]).quantization
 
 
 def products(m, k, n, times):
@@ -182,9 +166,7 @@ def test_scale_and_zero_point_by_hand():
     expect(zero_point, [0, 0], call="zero_point, symmetric")
 
 
-@asks(
-    "functionality", step=1, of="quantize", hint="round, shift by the zero point, clip, then cast"
-)
+@asks("functionality", step=1, of="quantize", hint="round, add the zero point, clip, then cast")
 def test_codes_by_hand():
     """Code numbers with scale 0.5 and zero point 10; those out of range saturate."""
     x = np.array([-1e9, -69.1, -0.2, 0, 0.3, 0.75, 1.25, 58.4, 64, 1e9], np.float32)
@@ -207,41 +189,21 @@ def test_the_error_is_half_a_mark(rng):
         top = 2 ** (bits - 1) - 1
         gaps = np.maximum(-low, high) / top if symmetric else (high - low) / (2 * top + 1)
         expect(q.scale, gaps, call=f"{call}.scale", dtype=np.float32)
-        values = np.asarray(q.values, int)
-        expect_true(
-            -top - 1 <= values.min() and values.max() <= top,
-            call=f"{call}.values",
-            expected=f"codes from {-top - 1} to {top}",
-            got=f"{values.min()} to {values.max()}",
-        )
+        ends = [int(np.min(q.values)), int(np.max(q.values))]
+        inside = -top - 1 <= ends[0] and ends[1] <= top
+        expect_true(inside, call=f"{call}.values", expected=f"up to {top}", got=ends)
         shape = () if axis is None else [-1 if i == axis % 3 else 1 for i in range(3)]
         worst = (np.abs(dequantize(q).numpy() - x) / np.reshape(gaps, shape)).max()
         expect_at_most(worst, 0.501, call=f"dequantize({call})", what="error in marks")
 
 
 @asks("functionality", step=1, of="quantize", hint="zero, and a constant, have a code of their own")
-def test_zero_and_constants_are_exact(rng):
-    """Code arrays that hold 0, that hold one number only, and that are all 0."""
-    x = rng.uniform(-3, 5, 40).astype(np.float32)
-    x[7] = 0
-    expect_equal(dequantize(quantize(x)).numpy()[7].item(), 0.0, call="0 among others")
-    for constant in (4.2, -0.003, 0.0):
-        x = np.full((2, 3), constant, np.float32)
-        expect(dequantize(quantize(x)), x, call=f"an array full of {constant}", atol=0)
-
-
-@asks("functionality", step=1, of="quantize", hint="no code stands for NaN; ranges must be finite")
-def test_what_has_no_code_is_refused():
-    """Code NaN, nothing, infinity and whole numbers, with 9 bits, or with a scale of 0."""
-    x = np.array([1, np.nan], np.float32)
-    expect_equal(quantize(x[:1]).values.tolist(), [127], call="quantize([1]).values")
-    expect_raises(ValueError, quantize, x, call="quantize([1, nan])", mentions=["nan"])
-    expect_raises(ValueError, quantize, x, 0.1, call="quantize([1, nan], 0.1)", mentions=["nan"])
-    expect_raises(ValueError, quantize, np.zeros((0, 3), np.float32), call="quantize(empty)")
-    expect_raises(ValueError, quantize, np.array([np.inf]), call="quantize([inf])")
-    expect_raises(TypeError, quantize, np.arange(3), call="quantize([0, 1, 2], int64)")
-    expect_raises(ValueError, quantize, x[:1], bits=9, call="quantize(x, bits=9)", mentions=["9"])
-    expect_raises(ValueError, quantize, x[:1], 0.0, call="quantize(x, scale=0)", mentions=["0"])
+def test_zero_and_constants_are_exact():
+    """Code arrays that hold 0 among others, that hold one number only, and that are all 0."""
+    for values in ([-3, 0, 5], [4.2, 4.2], [-0.003, -0.003], [0, 0]):
+        x = np.array(values, np.float32)
+        back = dequantize(quantize(x)).numpy()
+        expect(back[1:2], x[1:2], call=f"dequantize(quantize({values}))[1:2]", atol=0)
 
 
 @asks("functionality", step=2, of="Calibrator.observe", hint="the range runs over all batches")
@@ -261,41 +223,22 @@ def test_ranges_run_over_batches(rng):
     expect(scale, (wanted[1] - wanted[0]) / 255, call="percentile 90: scale", rtol=1e-4)
 
 
-@asks("functionality", step=2, of="Calibrator.observe", hint="a range needs at least one value")
-def test_calibrating_with_nothing_is_refused():
-    """Ask for a range before any batch; observe an empty batch and NaN; quantize a model so."""
-    seen = Calibrator()
-    expect_raises(ValueError, seen.qparams, call="Calibrator().qparams()", mentions=["observe"])
-    expect_raises(ValueError, seen.observe, np.zeros((0, 4)), call="observe(empty)")
-    expect_raises(ValueError, seen.observe, np.array([0, np.nan]), call="observe(nan)")
-    seen.observe(np.array([2.0]))
-    expect_equal(seen.count, 1, call="Calibrator.count after one value")
-    expect_raises(ValueError, quantize_model, Linear(2, 2), [], call="quantize_model(model, [])")
-
-
-@asks(
-    "functionality", step=3, of="integer_matmul", hint="float32 is exact up to 2**24, and no more"
-)
+@asks("functionality", step=3, of="integer_matmul", hint="float32 is exact up to 2**24 only")
 def test_integer_products_are_exact(rng):
     """Multiply codes with 7 to 9000 products a sum, random ones and the largest."""
     for k in (7, 1024, 1025, 2500):
         a, b = (rng.integers(-128, 128, s).astype(np.int8) for s in ((2, 3, k), (k, 4)))
         call = f"integer_matmul of {k} products a sum"
-        expect(
-            integer_matmul(a, b), a.astype(int) @ b.astype(int), call=call, rtol=0, atol=0,
-            dtype=np.int32,
-        )  # fmt: skip
+        exact = a.astype(int) @ b.astype(int)
+        expect(integer_matmul(a, b), exact, call=call, rtol=0, atol=0, dtype=np.int32)
     a = np.full((1, 9000), 127, np.int8)
     a[0, 0] = 126
     call = "integer_matmul of 9000 large products"
     got = integer_matmul(a, np.full((9000, 1), 127, np.int8))
     expect(got, [[127 * 127 * 9000 - 127]], call=call, rtol=0, atol=0)
-    expect_raises(TypeError, integer_matmul, np.ones((1, 2)), a.T, call="a float product")
 
 
-@asks(
-    "functionality", step=4, of="QuantizedLayer.pack", hint="a scale and a correction per channel"
-)
+@asks("functionality", step=4, of="QuantizedLayer.pack", hint="scale, correction: per channel")
 def test_a_packed_layer_holds_codes(rng):
     """Quantize a Linear with rows of different size; look at its buffers."""
     layer, (weight, codes, scale) = Linear(50, 6), weights(rng, (6, 50))
@@ -353,17 +296,7 @@ def test_folding_a_batch_norm(rng):
         expect(conv.weight, weight, call="weight of the old convolution", atol=0)
 
 
-@asks("functionality", step=6, of="quantize_model", hint="what is not replaced is named")
-def test_what_stays_float_is_named(rng):
-    """Quantize a model with a batch norm that follows no convolution, and a layer never used."""
-    names = WORK.quantized_two(rng.normal(size=(20, 2, 2, 2)).astype(np.float32))
-    wanted = {"quantized": ["head"], "folded": [], "float": ["norm", "unused"]}
-    expect_equal(names, wanted, call="quantize_model(model, batches).quantization")
-
-
-@asks(
-    "functionality", step=7, of="fp16_state", hint="floats become float16; what overflows is named"
-)
+@asks("functionality", step=7, of="fp16_state", hint="float16; what overflows is named")
 def test_fp16_storage(rng):
     """Store a layer as float16, load it again; a weight of 70,000 does not fit."""
     layer, other = Linear(20, 10), Linear(20, 10)
@@ -378,10 +311,10 @@ def test_fp16_storage(rng):
 @asks("integration", step=6, of="quantize_model", hint="fold, calibrate, replace; on a copy")
 def test_a_trained_model_keeps_its_answers(rng):
     """Train a small CNN, quantize it: as accurate within 2 points, and itself left unchanged."""
-    images, kinds = striped_images(rng, 650)
-    model = WORK.trained(images[:150], kinds[:150], 15)
+    images, kinds = striped_images(rng, 400)
+    model = WORK.trained(images[:100], kinds[:100], 12)
     before, modes = WORK.state(model)
-    small = quantize_model(model, [images[:100], (images[100:150], kinds[100:150])])
+    small = quantize_model(model, [images[:60], (images[60:100], kinds[60:100])])
     after, modes_after = WORK.state(model)
     expect_equal(modes_after, modes, call="modes of the model after quantize_model")
     for name, value in before.items():
@@ -389,12 +322,10 @@ def test_a_trained_model_keeps_its_answers(rng):
     names = {"quantized": ["0", "6", "8"], "folded": ["1"], "float": []}
     expect_equal(small.quantization, names, call="quantize_model(…).quantization")
     model.eval()
-    exact, got = (WORK.answers(m, images[150:]) for m in (model, small))
+    exact, got = (WORK.answers(m, images[100:]) for m in (model, small))
     away = np.abs(exact - got).max() / np.abs(exact).max()
-    expect_at_most(
-        away, 0.1, call="outputs of the quantized model", what="largest error (relative)"
-    )
-    lost = 100 * np.mean((exact.argmax(1) == kinds[150:]) * 1.0 - (got.argmax(1) == kinds[150:]))
+    expect_at_most(away, 0.1, call="outputs, quantized", what="largest error (relative)")
+    lost = 100 * np.mean((exact.argmax(1) == kinds[100:]) * 1.0 - (got.argmax(1) == kinds[100:]))
     expect_at_most(lost, 2, call="quantize_model(model, batches)", what="points lost")
 
 
@@ -412,12 +343,7 @@ def test_the_report_says_what_was_lost():
         expect(float(report[name]), figure, call=f"quantization_report(…)[{name!r}]")
 
 
-@asks(
-    "performance",
-    step=4,
-    of="QuantizedLayer.pack",
-    hint="int8 codes; four-byte numbers per channel",
-)
+@asks("performance", step=4, of="QuantizedLayer.pack", hint="int8 codes; 12 bytes per channel")
 def test_a_quarter_of_the_memory():
     """Weigh a Linear of 600 inputs before and after: all buffers, scales included."""
     layer = Linear(600, 100)
@@ -425,9 +351,8 @@ def test_a_quarter_of_the_memory():
     expect_equal(model_nbytes(layer), 4 * 601 * 100, call="model_nbytes(Linear(600, 100))")
     held = np.sum([buffer.nbytes for buffer in small.buffers()])
     expect_equal(model_nbytes(small), int(held), call="model_nbytes(quantized)")
-    expect_at_most(
-        held / (4 * 601 * 100), 1 / 3.9, call="bytes, quantized", what="share of float's"
-    )
+    share = held / (4 * 601 * 100)
+    expect_at_most(share, 1 / 3.9, call="bytes, quantized", what="share of float's")
 
 
 @asks("performance", step=3, of="integer_matmul", hint="let BLAS multiply, block by block")
@@ -445,6 +370,5 @@ def test_integer_products_are_quick():
 def test_channels_are_coded_at_once():
     """Code 64,000 weights with 4 channels, and with 4,000."""
     few, many = (timed(WORK.coding(channels)) for channels in (4, 4000))
-    expect_at_most(
-        many / few, 8, call="quantize(x, axis=0)", what="time of 4,000 channels against 4"
-    )
+    call = "quantize(x, axis=0)"
+    expect_at_most(many / few, 8, call=call, what="time of 4,000 channels against 4")
