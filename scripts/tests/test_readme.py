@@ -12,11 +12,13 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from tito.cli.main import build_parser
 from tito.ladder import Checkpoint, Ladder
 from tito.release import build, write
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = (ROOT / "modules" / "README.md").read_text(encoding="utf-8")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"(?:`|^ +(?:\$ )?|bootstrap\.py )tito ([a-z]+)", re.MULTILINE)
 SCRIPT = re.compile(r"(?<![\w/.])(?:\.ci/run\b|(?:scripts|checkpoints|modules)/[\w/]*\w\.\w+)")
@@ -84,6 +86,23 @@ def test_no_part_for_others_is_left(released):
     for word in ("tito release", "tito start", ".ci/run", "scripts/bench", "TEMPLATE_TOKEN"):
         assert word not in text, word
     assert "\n\n\n" not in text
+
+
+WHOLE = re.compile(
+    r"`tito ([^`\n]+)`|^ {4}(?:\$ |python3 scripts/bootstrap\.py )?tito (.+?)(?:  .*)?$",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize(
+    "words", sorted({a or b for a, b in WHOLE.findall(README + MODULES)}), ids=lambda w: w
+)
+def test_every_command_of_the_readmes_is_understood(words):
+    """With its actions, arguments and options."""
+    given = words.replace("DIR", "folder").replace(" N", " 7").split()
+    options, rest = build_parser(given[0]).parse_known_args(given)
+    assert not rest
+    assert callable(options.run)
 
 
 # The session
@@ -197,8 +216,7 @@ def overview(ladder: Ladder) -> str:
 
 
 def test_the_overview_of_the_modules_is_the_ladders(ladder):
-    text = (ROOT / "modules" / "README.md").read_text(encoding="utf-8")
-    head, mark, rest = text.partition("## ")
+    head, mark, rest = MODULES.partition("## ")
     assert mark + rest == overview(ladder)
     middle = sum(sum(hours(rung)) / 2 for rung in ladder.checkpoints)
     assert f"about {round(middle, -1):.0f} hours in all" in head
