@@ -26,7 +26,7 @@ from tito.files import text_digest, write_atomic
 from tito.grading.score import Run, score_ladder
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.progress import load_progress, needs_digest
-from tito.recheck import Graded, Tested
+from tito.recheck import CheckpointDone, UnitsDone
 from tito.render.escape import xml
 from tito.render.lines import UNICODE
 from tito.report import (
@@ -161,8 +161,8 @@ def watch_state(root: Path, ladder: Ladder) -> State:
     state = State(progress, rung)
     for event in (
         Begun(1, rung, (2,), hints, progress),
-        Tested(1, units),
-        Graded(1, progress),
+        UnitsDone(1, units),
+        CheckpointDone(1, progress),
         Key("h"),
     ):
         state, _ = advance(state, event)

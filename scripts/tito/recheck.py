@@ -31,7 +31,7 @@ from tito.unittests import UnitTests, check_unit_tests
 UNIT_SECONDS = 10.0  # for the unit tests of one module together
 
 
-class Tested(NamedTuple):
+class UnitsDone(NamedTuple):
     """What the unit tests gave: a result, or the problem of the module."""
 
     check: int
@@ -39,12 +39,15 @@ class Tested(NamedTuple):
     problem: FileProblem | None = None
 
 
-class Graded(NamedTuple):
+class CheckpointDone(NamedTuple):
     """What the checkpoint gave is in the progress now; `trouble` says why there is nothing."""
 
     check: int
     progress: Progress
     trouble: str = ""
+
+
+Answer = UnitsDone | CheckpointDone
 
 
 def changed_steps(before: ModuleSource | None, after: ModuleSource) -> tuple[int, ...]:
@@ -66,7 +69,7 @@ def _code(module: ModuleSource) -> dict[int | None, list[str]]:
     return found
 
 
-def tests_of(module: ModuleSource, steps: tuple[int, ...]) -> list[str]:
+def unit_tests_of(module: ModuleSource, steps: tuple[int, ...]) -> list[str]:
     """The names of the unit tests of some steps; none if they have no tests of their own."""
     names = []
     for cell in module.cells:
@@ -84,10 +87,10 @@ class Recheck:
     Args:
         root: The tree.
         ladder: Its ladder.
-        tell: Gets a `Tested` and a `Graded` for each check, from threads of its own.
+        tell: Gets a `UnitsDone` and a `CheckpointDone` for each check, from threads of its own.
     """
 
-    def __init__(self, root: Path, ladder: Ladder, tell: Callable[[Tested | Graded], None]):
+    def __init__(self, root: Path, ladder: Ladder, tell: Callable[[Answer], None]):
         self.root, self.ladder, self.tell = root, ladder, tell
         self.number = 0
         self._sessions, self._units = Standby("session"), Standby("units")
@@ -108,9 +111,9 @@ class Recheck:
         self.number += 1
         problem = export_one(self.root, rung).problem
         if problem is not None:  # perhaps half a save: the last report stays as it is
-            self.tell(Tested(self.number, None, problem))
+            self.tell(UnitsDone(self.number, None, problem))
             progress = load_progress(self.root, self.ladder)
-            self.tell(Graded(self.number, progress, "not run: the module cannot be read"))
+            self.tell(CheckpointDone(self.number, progress, "not run: the module cannot be read"))
             return self.number
         jobs = [(self._test, (self.number, rung, steps)), (self._grade, (self.number, rung))]
         self._threads = [threading.Thread(target=f, args=a, daemon=True) for f, a in jobs]
@@ -155,7 +158,7 @@ class Recheck:
 
         def runner(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
             module = parse(read_text(self.root, rung.source), rung.source)
-            wanted = [f"{rung.source}::{name}" for name in tests_of(module, steps)]
+            wanted = [f"{rung.source}::{name}" for name in unit_tests_of(module, steps)]
             words = [*(wanted or [rung.source]), "-q", "--import-mode=importlib", *arguments]
             job = {"folder": str(folder), "arguments": words, "installed": True}
             return run_units(*self._begin(self._units, check, job), job)
@@ -163,9 +166,9 @@ class Recheck:
         try:
             folder = self._folder / rung.id
             units = check_unit_tests(self.root, self.ladder, rung, folder=folder, runner=runner)
-            self.tell(Tested(check, units))
+            self.tell(UnitsDone(check, units))
         except FileProblem as problem:
-            self.tell(Tested(check, None, problem))
+            self.tell(UnitsDone(check, None, problem))
 
     def _grade(self, check: int, rung: Checkpoint) -> None:
         """Run the checkpoint, put its result into the report, and tell."""
@@ -185,7 +188,7 @@ class Recheck:
                 save_report(report, self.root / "report.json")
         except (FileProblem, OSError) as error:
             trouble = str(error)
-        self.tell(Graded(check, load_progress(self.root, self.ladder), trouble))
+        self.tell(CheckpointDone(check, load_progress(self.root, self.ladder), trouble))
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from tito.files import FileProblem
 from tito.ladder import Checkpoint
 from tito.progress import Progress, Rung
-from tito.recheck import Graded, Tested
+from tito.recheck import CheckpointDone, UnitsDone
 from tito.render.escape import plain
 from tito.render.failure import LABEL_WIDTH, describe, place_text
 from tito.render.lines import Charset, Line, Span, bar, cut, ends, fit, line, wrapped
@@ -64,7 +64,7 @@ class Noted(NamedTuple):
     text: str
 
 
-Event = Begun | Tested | Graded | Key | Noted
+Event = Begun | UnitsDone | CheckpointDone | Key | Noted
 Command = Check | Reset | Quit
 
 
@@ -120,7 +120,7 @@ def advance(state: State, event: Event) -> tuple[State, list[Command]]:
         return _begun(state, event), []
     if event.check != state.check:
         return state, []  # of a check that was overtaken by a later save
-    if isinstance(event, Tested):
+    if isinstance(event, UnitsDone):
         left = state.waiting - {"units"}
         return replace(state, units=event.units, problem=event.problem, waiting=left), []
     left = state.waiting - {"checkpoint"}

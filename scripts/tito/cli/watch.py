@@ -17,7 +17,7 @@ from tito.files import FileProblem, read_text
 from tito.hints import read as read_hints
 from tito.ladder import Checkpoint, Ladder, load_ladder
 from tito.progress import load_progress
-from tito.recheck import Graded, Recheck, Tested, changed_steps
+from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps
 from tito.render.lines import Line
 from tito.source import ModuleSource, parse
 from tito.watch import Begun, Check, Event, Key, Noted, Quit, Reset, State, advance, screen
@@ -75,7 +75,7 @@ class Watch:
 
     def __init__(self, root: Path, ladder: Ladder, state: State):
         self.root, self.ladder, self.state = root, ladder, state
-        self.events: queue.Queue[Tested | Graded] = queue.Queue()
+        self.events: queue.Queue[UnitsDone | CheckpointDone] = queue.Queue()
         self.recheck = Recheck(root, ladder, self.events.put)
         self.files = Files(root, ladder)
         self.parsed: dict[str, ModuleSource | None] = {}
@@ -142,7 +142,7 @@ class Watch:
         return changed_steps(before, module)
 
     def _reset(self, command: Reset) -> None:
-        """Bring a module back to its stub; the file's change then starts the tests."""
+        """Bring a module back to its stub, and say where the student's version is."""
         from tito.selfstudy import reset
 
         try:
@@ -151,6 +151,8 @@ class Watch:
             self.feed(Noted(str(error)))
             return
         kept = f"; your version is in {done.kept}" if done.kept else ""
+        for rung in self.files.saved():  # it is checked here, with its note
+            self._reparse(rung)
         self.begin(command.rung, ())
         self.feed(Noted(f"{done.file} is the stub again{kept}" if done.made else "it is the stub"))
 

@@ -1,0 +1,333 @@
+"""`tito watch` without a terminal: events in, commands and screens out; hints; saved files."""
+
+import os
+import queue
+import time
+from dataclasses import replace
+
+import pytest
+import screenshots
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reports import failures
+
+from tito.cli import main
+from tito.cli.watch import Files, links_open, paint
+from tito.files import FileProblem
+from tito.hints import parse_hints, read
+from tito.progress import load_progress
+from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps, unit_tests_of
+from tito.render.lines import ASCII, UNICODE, columns, plain_text
+from tito.report import Failure
+from tito.source import parse
+from tito.unittests import UnitTests
+from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance, screen
+
+GOOD = UnitTests(3, (), 0.2)
+
+
+@pytest.fixture(scope="module")
+def half_way(tmp_path_factory):
+    """A tree in which the modules below 06 passed, and 06 is in hand."""
+    folder = tmp_path_factory.mktemp("half way")
+    screenshots.build_tree(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def progress(half_way, ladder):
+    """Where that student is."""
+    return load_progress(half_way, ladder)
+
+
+def play(state, *events):
+    """The state after some events, and every command they gave."""
+    given_commands = []
+    for event in events:
+        state, commands = advance(state, event)
+        given_commands += commands
+    return state, given_commands
+
+
+def checked(progress, rung, units=GOOD, steps=(2,), hints=None):
+    """The state after a whole check."""
+    begun = Begun(1, rung, steps, hints or {}, progress)
+    return play(State(progress, rung), begun, UnitsDone(1, units), CheckpointDone(1, progress))[0]
+
+
+def text(state, width=80, height=24, charset=UNICODE):
+    """The screen as text."""
+    return "\n".join(plain_text(row) for row in screen(state, width, height, charset))
+
+
+def test_the_screen_of_a_failure(progress, ladder):
+    """Where, what the tests gave, the failure in its usual form, and the keys."""
+    drawn = text(checked(progress, ladder.by_id["06"]))
+    for words in (
+        "06 optimizers",
+        "31 of 100 points, level 05",
+        "open  modules/06_optimizers/optimizers.py:95 (step 2)",
+        "3 of 3 unit tests of step 2 pass",
+        "optimization: 6 of 12 tests pass",
+        "  expected  [0.999 0.999 0.999]",
+        "q quit",
+    ):
+        assert words in drawn, drawn
+
+
+def test_while_tests_run_no_old_result_is_shown(progress, ladder):
+    """A save clears the screen of what was true before it."""
+    state = checked(progress, ladder.by_id["06"])
+    state, _ = play(state, Begun(2, ladder.by_id["06"], (2,), {}, progress))
+    drawn = text(state)
+    assert "running the unit tests of step 2" in drawn
+    assert "running the checkpoint" in drawn
+    assert "Adam.step()" not in drawn
+
+
+def test_what_an_overtaken_check_tells_is_not_shown(progress, ladder):
+    """The answer to the save before last comes too late."""
+    rung = ladder.by_id["06"]
+    state, _ = play(State(progress, rung), Begun(7, rung, (), {}, progress))
+    assert play(state, UnitsDone(6, GOOD), CheckpointDone(6, progress))[0] == state
+
+
+def test_a_file_that_cannot_be_read(progress, ladder):
+    """The line, the fact and the mend."""
+    rung = ladder.by_id["06"]
+    problem = FileProblem(rung.source, "syntax error: invalid syntax", "mend this line", 12)
+    state, _ = play(
+        State(progress, rung),
+        Begun(1, rung, (), {}, progress),
+        UnitsDone(1, None, problem),
+        CheckpointDone(1, progress, "not run"),
+    )
+    drawn = text(state)
+    assert f"open  {rung.source}:12" in drawn
+    assert "syntax error: invalid syntax" in drawn
+    assert "mend      mend this line" in drawn
+
+
+def test_hints_come_one_at_a_time(progress, ladder):
+    """Each press shows the next one; the last stays; another step begins anew."""
+    state = checked(progress, ladder.by_id["06"], hints={2: ("concept", "place")})
+    notes = []
+    for _ in range(3):
+        state, _ = play(state, Key("h"))
+        notes.append(state.note)
+    assert notes[0] == "hint 1 of 2 for step 2: concept"
+    assert notes[1] == notes[2] == "hint 2 of 2 for step 2: place  (the last one)"
+    state, _ = play(state, Begun(2, ladder.by_id["06"], (2,), state.hints, progress))
+    assert state.note == ""
+    assert state.told == {2: 2}
+
+
+def test_next_waits_for_a_pass(progress, ladder):
+    """`n` stays with a module that does not pass, and goes on from one that does."""
+    state, commands = play(checked(progress, ladder.by_id["06"]), Key("n"))
+    assert commands == []
+    assert "does not pass yet" in state.note
+    state, commands = play(checked(progress, ladder.by_id["05"]), Key("n"))
+    assert commands == [Check(ladder.by_id["06"])]
+    rung = ladder.by_id["05"]
+    state, commands = play(checked(progress, rung), Begun(2, rung, (), {}, progress), Key("n"))
+    assert commands == []
+    assert "still running" in state.note
+
+
+def test_reset_asks_first(progress, ladder):
+    """Only y resets; any other key leaves the module alone."""
+    state = checked(progress, ladder.by_id["06"])
+    asked, commands = play(state, Key("r"))
+    assert commands == []
+    assert "bring 06_optimizers back to its stub?" in text(asked)
+    assert play(asked, Key("y"))[1] == [Reset(ladder.by_id["06"])]
+    left, commands = play(asked, Key("q"))
+    assert commands == []
+    assert "nothing was reset" in text(left)
+
+
+def test_list_and_timeline_open_and_close(progress, ladder):
+    """The same key closes; every other key works as ever."""
+    state = checked(progress, ladder.by_id["06"])
+    listed, _ = play(state, Key("l"))
+    assert "20 capstone" in text(listed)
+    assert play(listed, Key("l"))[0] == state
+    drawn = text(play(state, Key("t"))[0])
+    assert "Language Models" in drawn
+    assert play(listed, Key("q"))[1] == [Quit()]
+    assert "06 optimizers" in text(listed, height=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_text_breaks_the_screen(progress, ladder, data):
+    """Whatever a student's code says, keys do, and the terminal measures."""
+    rung = ladder.by_id["06"]
+    units = UnitTests(1, tuple(data.draw(st.lists(failures(), max_size=2))), 0.1)
+    state = checked(progress, rung, units)
+    keys = data.draw(st.lists(st.sampled_from("nhltry x"), max_size=4))
+    state, _ = play(state, *map(Key, keys), Noted(data.draw(st.text(max_size=200))))
+    width, height = data.draw(st.integers(20, 120)), data.draw(st.integers(6, 40))
+    charset = data.draw(st.sampled_from([UNICODE, ASCII]))
+    rows = screen(state, width, height, charset)
+    assert len(rows) <= height
+    for row in rows:
+        assert columns(row) <= width
+        drawn = plain_text(row)
+        assert drawn.isprintable() or not drawn
+
+
+def test_a_screen_never_grows_beyond_the_terminal(progress, ladder):
+    """A long failure is cut, keeps the place to look at, and says how to see all."""
+    long = Failure(
+        "f(): values differ",
+        got="\n".join(["1 2 3"] * 50),
+        file="modules/06_optimizers/optimizers.py",
+        line=7,
+        command="tito test 06 -k test_f",
+    )
+    drawn = text(checked(progress, ladder.by_id["06"], UnitTests(0, (long,), 0.1), steps=(9,)))
+    assert "look at   modules/06_optimizers/optimizers.py:7" in drawn
+    assert "cut to fit; in full: tito test 06 -k test_f" in drawn
+    assert len(drawn.splitlines()) == 24
+
+
+# Steps and files
+
+
+def test_the_steps_that_changed(root, ladder):
+    """Only code counts; a change outside the steps concerns all of them."""
+    rung = ladder.by_id["03"]
+    before = (root / rung.source).read_text(encoding="utf-8")
+    module = parse(before, rung.source)
+    region = next(r for r in module.regions if r.step == 3)
+    lines = before.split("\n")
+    lines.insert(region.begin, "    x = 1")
+    changed = parse("\n".join(lines), rung.source)
+    assert changed_steps(module, changed) == (3,)
+    assert changed_steps(None, changed) == ()
+    assert changed_steps(module, module) == ()
+    assert unit_tests_of(module, (3,))
+    assert not set(unit_tests_of(module, (3,))) & set(unit_tests_of(module, (1,)))
+
+
+def test_a_save_is_seen_once(tree, ladder):
+    """By content: a touched file was not changed; one that vanishes and comes back was."""
+    files = Files(tree, ladder)
+    path = tree / ladder.by_id["01"].source
+    assert list(files.saved()) == []
+    os.utime(path)
+    assert list(files.saved()) == []
+    text = path.read_bytes()
+    path.write_bytes(text + b"\n")
+    assert [r.id for r in files.saved()] == ["01"]
+    assert list(files.saved()) == []
+    path.unlink()
+    assert [r.id for r in files.saved()] == ["01"]
+    path.write_bytes(text)
+    assert [r.id for r in files.saved()] == ["01"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="process groups are of POSIX")
+def test_recheck_tells_both_and_survives_a_broken_file(tree, ladder):
+    """A pass, then a syntax error, then a step that fails; the report follows what was run."""
+    told = queue.Queue()
+    recheck = Recheck(tree, ladder, told.put)
+    rung = ladder.by_id["00"]
+    path = tree / rung.source
+    good = path.read_text(encoding="utf-8")
+    try:
+        number = recheck.check(rung)
+        answers = {type(a): a for a in (told.get(timeout=60), told.get(timeout=60))}
+        assert answers[UnitsDone].check == answers[CheckpointDone].check == number
+        assert answers[UnitsDone].units.ok
+        assert answers[CheckpointDone].progress.by_id["00"].settled
+        path.write_text(good.replace("import", "imp ort", 1), encoding="utf-8")
+        recheck.check(rung)
+        answers = [told.get(timeout=60), told.get(timeout=60)]
+        assert "syntax error" in answers[0].problem.message
+        assert "not run" in answers[1].trouble
+        assert load_progress(tree, ladder).by_id["00"].passed  # half a save costs nothing
+        path.write_text(good, encoding="utf-8")
+        recheck.check(rung)
+        recheck.check(rung)  # overtakes the first
+        wanted = recheck.number
+        end = time.monotonic() + 60
+        kinds = set()
+        while len(kinds) < 2 and time.monotonic() < end:
+            answer = told.get(timeout=60)
+            if answer.check == wanted:
+                kinds.add(type(answer))
+        assert kinds == {UnitsDone, CheckpointDone}
+    finally:
+        recheck.close()
+
+
+def test_without_a_terminal(tree, capsys):
+    """It says so, and what to use instead."""
+    assert main(["-C", str(tree), "watch"]) == 2
+    assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_links_only_where_they_open(monkeypatch, tmp_path, progress, ladder):
+    """OSC 8 in a terminal known for it; the plain path over SSH and elsewhere."""
+    for name in ("SSH_CONNECTION", "TMUX", "STY", "TERM_PROGRAM", "KITTY_WINDOW_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("WT_SESSION", "KONSOLE_VERSION", "VTE_VERSION"):
+        monkeypatch.delenv(name, raising=False)
+    row = screen(checked(progress, ladder.by_id["06"]), 80, 24, UNICODE)[3]
+    assert not links_open()
+    assert "\x1b]8" not in paint(row, tmp_path)
+    monkeypatch.setenv("VTE_VERSION", "7600")
+    assert f"\x1b]8;;{tmp_path.as_uri()}/modules/06_opt" in paint(row, tmp_path)
+    monkeypatch.setenv("SSH_CONNECTION", "1 2 3 4")
+    assert not links_open()
+
+
+# Hints
+
+
+def test_the_hints_of_the_course(root, ladder):
+    """Every file of hints can be read, and its steps exist in its module."""
+    for rung in ladder.checkpoints:
+        if not (root / rung.source).is_file():
+            continue
+        module = parse((root / rung.source).read_text(encoding="utf-8"), rung.source)
+        steps = {cell.step for cell in module.cells}
+        assert set(read(root, rung)) <= steps, rung.folder
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[step]\n", "not valid TOML"),
+        ('[[steps]]\nstep = 1\nhints = ["a"]', "did you mean 'step'?"),
+        ('[[step]]\nstep = 1\nhint = ["a"]', "did you mean 'hints'?"),
+        ('[[step]]\nstep = 0\nhints = ["a"]', "step must be a number from 1"),
+        ("[[step]]\nstep = 1\nhints = []", "must have 1 to 3 hints"),
+        ('[[step]]\nstep = 1\nhints = ["a", "b", "c", "d"]', "must have 1 to 3 hints"),
+        ('[[step]]\nstep = 1\nhints = [" "]', "must be a text"),
+        ('[[step]]\nstep = 1\nhints = ["a"]\n[[step]]\nstep = 1\nhints = ["a"]', "h.toml:4: has"),
+        ('[[step]]\nstep = 2\nhints = ["a"]\n[[step]]\nstep = 1\nhints = ["a"]', "out of order"),
+        ("step = 3", "begin each with [[step]]"),
+    ],
+)
+def test_hints_are_read_strictly(text, message):
+    """The message names the file, the line, the fact and the mend."""
+    with pytest.raises(FileProblem, match=r"h\.toml") as caught:
+        parse_hints(text, "h.toml")
+    assert message in str(caught.value)
+
+
+def test_good_hints():
+    """A tuple a step, white space made even."""
+    found = parse_hints('[[step]]\nstep = 2\nhints = ["a  b", """c\nd"""]', "h.toml")
+    assert found == {2: ("a b", "c d")}
+
+
+def test_the_state_is_a_value(progress, ladder):
+    """Two states that are made the same way are equal, so a screen is drawn once."""
+    state = checked(progress, ladder.by_id["06"])
+    assert state == checked(progress, ladder.by_id["06"])
+    assert state != replace(state, note="x")
