@@ -26,7 +26,8 @@ _INI = "[pytest]\npython_files = *.py\npython_functions = test_*\naddopts = -p n
 HEADLINE = 79  # columns
 Runner = Callable[[Path, Checkpoint, list[str]], str]
 STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
-_WHERE = re.compile(r"\s*\+\s+(where|and)\b")  # how pytest explains a part of an assertion
+# How pytest explains a part of an assertion, and what it advises to those who call it.
+_WHERE = re.compile(r"\s*(\+\s+(where|and)\b|Use -v to get more diff)")
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,13 @@ IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError", "SyntaxError", "Indentati
 HINTS = {
     "NameError": "nothing of that name is known there: a slip of the pen, or a forgotten import",
     "UnboundLocalError": "it is read before a value is given to it on this way through",
-    "RecursionError": "the function calls itself again and again: where does it end?",
+    "RecursionError": "it calls itself too deep: does it never end, or should it be a loop?",
 }
+_PLACE = re.compile(
+    r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py)):(?P<line>\d+): (?P<fact>.*)", re.DOTALL
+)
+_ABSENT = re.compile(r"module 'tinytorch\.core\.(?P<module>\w+)' has no attribute '(?P<name>\w+)'")
+SPELLING = "is it spelt as in the text of its step, and defined at the left margin?"
 NOTHING = "None came in: did a step give nothing back, as a function without return does?"
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
@@ -42,6 +47,19 @@ def _stub(error: BaseException, of: str) -> dict[str, Any]:
         "got": "the stub's NotImplementedError",
         "stub": {"module": match["module"], "name": match["name"], "step": match["step"]},
     }
+
+
+def _import(message: str) -> dict[str, Any]:
+    """The failure of a module that cannot be imported, with its line where that is known."""
+    parts: dict[str, Any] = {"headline": fit(f"the module cannot be imported: {message}")}
+    parts["hint"] = "every test of this module waits until it can be imported"
+    if place := _PLACE.match(message):
+        fact = place["fact"].removesuffix("; mend this line")
+        parts["headline"] = fit(f"{place['name']}:{place['line']}: {fact}")
+        parts["got"] = fact if parts["headline"].endswith("…") else ""
+        line = {"file": place["file"], "line": int(place["line"]), "function": ""}
+        parts["traceback"] = [line]
+    return parts
 
 
 def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
@@ -75,9 +93,11 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         parts["hint"] = HINTS.get(error.remote_type)
         if error.remote_type in ("TypeError", "AttributeError") and "None" in str(error):
             parts["hint"] = NOTHING
+        if absent := _ABSENT.fullmatch(str(error)):
+            parts["headline"] = fit(f"{absent['name']}: module {absent['module']} has no such name")
+            parts |= {"got": "", "hint": SPELLING}
         if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
-            parts["headline"] = fit(f"the module cannot be imported: {error}")
-            parts["hint"] = "every test of this module waits until it can be imported"
+            parts |= _import(str(error))
             return "error", parts
         return ("failed" if error.kind in ("raised", "unsendable") else "error"), parts
     got = f"{type(error).__name__}: {show(str(error))}"

@@ -141,6 +141,17 @@ def _cut(text: Any, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def _own_hint(outcome: Outcome, parts: dict[str, Any]) -> str:
+    """The hint of a test; one that asks for names has none for a call that went wrong."""
+    if outcome.kind != "imports" or parts.get("stub"):
+        return outcome.hint
+    if outcome.status == "timeout":
+        return "a loop that does not end? what changes from one round to the next?"
+    if outcome.status == "failed" and len(parts.get("traceback", ())) > 1:
+        return "it was on its way through these lines: read them from the last one upwards"
+    return outcome.hint
+
+
 def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _Places) -> Failure:
     """The parts of a failure, with the line to open: where it was raised, else what was asked."""
     parts = verdict["failure"]
@@ -158,7 +169,7 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         step = places.step(file, line)
         if "<" not in own[-1].function:
             headline = named_after(headline, outcome.of, own[-1].function)
-    hint = _cut(parts.get("hint") or outcome.hint, 400)
+    hint = _cut(parts.get("hint") or _own_hint(outcome, parts), 400)
     if parts.get("stub") and parts["stub"]["module"] != module_of(rung):
         hint = f"an earlier module comes first: tito checkpoint run {parts['stub']['module']}"
     return Failure(

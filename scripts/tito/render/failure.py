@@ -1,6 +1,7 @@
 """The text of one failure, the same on the terminal, in the summary and under plain pytest."""
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +55,9 @@ def describe(failure: "Failure") -> str:
 
     A traceback of one line adds nothing to the place, so it is left out.
     """
-    frames = [f"{frame.file}:{frame.line} in {frame.function}" for frame in failure.traceback]
+    rows = [f"{frame.file}:{frame.line} in {frame.function}" for frame in failure.traceback]
+    runs = [(row, len(list(same))) for row, same in groupby(rows)]
+    frames = [row if times == 1 else f"{row}, {times} times" for row, times in runs]
     parts = [
         ("asked", failure.asked),
         ("expected", failure.expected),
