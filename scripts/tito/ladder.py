@@ -177,7 +177,7 @@ class Ladder:
             return names[key]
         from difflib import get_close_matches
 
-        near = get_close_matches(key, names, n=1, cutoff=0.5)
+        near = [] if key.isdigit() else get_close_matches(key, names, n=1, cutoff=0.5)
         guess = f"; did you mean {near[0]} ({names[near[0]].folder})?" if near else ""
         first, last = self.checkpoints[0].id, self.checkpoints[-1].id
         mend = guess or f"; use a number {first}–{last} or a name from: tito module list"

@@ -1,0 +1,244 @@
+"""Custom checkpoints: made, run in isolation, reported, and never in the ladder's way."""
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tito.cli import main
+from tito.custom import OWN_FILE, clean_name, create, customs, is_course, parse_own, read_own
+from tito.files import FileProblem
+from tito.grading.score import Run, score_ladder
+from tito.ladder import LADDER_FILE, Custom, LadderError, parse_ladder
+from tito.manifest import check, make_manifest
+from tito.report import Outcome, load_report
+from tito.selection import select
+
+
+def tito(tree, *words):
+    """Run tito in a process of its own, piped."""
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+
+
+@pytest.fixture
+def small(tree, ladder):
+    """A student's tree with checkpoints 00 and 01 only."""
+    for rung in ladder.checkpoints[2:]:
+        (tree / rung.file).unlink()
+    return tree
+
+
+def entry(**keys):
+    """The table of a checkpoint of one's own."""
+    keys = {"name": "mine", "question": "Can I?", "needs": ["01"], **keys}
+    return "[[custom]]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in keys.items())
+
+
+def test_a_new_one_runs_at_once(small, ladder):
+    """The scaffold passes as it is, isolated, and is reported beside the untouched 21."""
+    made = tito(small, "checkpoint", "new", "Row sums", "--points", "3", "--question", 'Is "1" é?')
+    assert made.returncode == 0, made.stderr
+    (own,) = read_own(small, ladder)
+    assert (own.id, own.name, own.question, own.points) == ("C1", "row_sums", 'Is "1" é?', 3)
+    done = tito(small, "grade", "--seed", "2")
+    assert done.returncode == 0, done.stderr
+    report = load_report(small / "report.json")
+    (result,) = report.custom
+    assert (result.status, result.points, result.max_points) == ("passed", 3, 3)
+    assert result.own
+    assert not result.counts
+    assert (report.score.points, report.score.max, report.level) == (8, 100, 1)
+    assert len(report.checkpoints) == 21
+    assert "row\\_sums, the student’s own" in (small / "summary.md").read_text(encoding="utf-8")
+    assert "Beyond the ladder" in (small / "badges/timeline.svg").read_text(encoding="utf-8")
+    assert "row_sums" not in (small / "grade.json").read_text(encoding="utf-8")
+    assert "row_sums" in tito(small, "checkpoint", "status").stdout
+    assert "row_sums" in tito(small, "checkpoint", "timeline").stdout
+
+
+def test_a_wrong_framework_fails_it_with_the_usual_words(small, ladder):
+    """A failure names the module's place and the custom checkpoint's own command."""
+    create(small, ladder, "rows", "Can I?", ("01",), 0)
+    path = small / ladder.by_id["01"].source
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("return x.mean(", "return x.sum("), encoding="utf-8")
+    shown = tito(small, "checkpoint", "run", "C1")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"C1 rows: (failed|partial)", shown.stdout)
+    assert re.search(r"look at +modules/01_tensor/tensor.py:\d+ \(step \d+\)", shown.stdout)
+    assert tito(small, "checkpoint", "test", "rows").returncode == 1
+
+
+def test_a_students_own_code_cannot_judge_the_ladder(small, ladder):
+    """It runs after the ladder, in a session of its own; what it breaks there is its own result."""
+    create(small, ladder, "vandal", "Can I?", ("01",), 0)
+    (small / "checkpoints/custom_vandal.py").write_text(
+        "import os, sys\nfor name, module in list(sys.modules.items()):\n"
+        "    if name.startswith('tito.grading.session') or name == '__main__':\n"
+        "        module.judge = None\nos._exit(0)\n",
+        encoding="utf-8",
+    )
+    tito(small, "grade", "--seed", "2")
+    report = load_report(small / "report.json")
+    assert (report.score.points, report.level) == (8, 1)
+    assert report.custom[0].status == "error"
+    assert "session" in report.custom[0].message
+
+
+def test_a_broken_entry_costs_only_the_own_ones(small):
+    """The ladder is graded; the report names the file and the mend."""
+    (small / OWN_FILE).write_text(entry(nedes=["01"]), encoding="utf-8")
+    done = tito(small, "grade", "--seed", "2")
+    assert done.returncode == 0, done.stderr
+    assert "unknown key 'nedes'; did you mean needs?" in done.stdout
+    report = load_report(small / "report.json")
+    assert report.score.points == 8
+    assert [problem.file for problem in report.problems] == [OWN_FILE]
+    assert tito(small, "checkpoint", "run", "C1").returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"name": "No Good"}, "a name is 2 to 40 of a-z"),
+        ({"needs": []}, "needs is empty"),
+        ({"needs": ["77"]}, "no such rung"),
+        ({"needs": "01"}, "needs is empty"),
+        ({"points": 1.5}, "points must be a whole number"),
+        ({"points": -1}, "points must be a whole number"),
+        ({"counts": True}, "only the course's ladder can make a checkpoint count"),
+        ({"question": " "}, "the question is empty"),
+        ({"id": "C9"}, "id is not given"),
+        ({"seconds": 0}, "seconds must be a number"),
+        ({"own": False}, "own is not given"),
+    ],
+)
+def test_own_entries_are_strict(ladder, keys, message):
+    """Each wrong entry has its message."""
+    with pytest.raises(FileProblem, match=re.escape(message)):
+        parse_own(entry(**keys), ladder)
+
+
+def test_names_that_are_taken_are_refused(ladder):
+    """A rung's name, a number, and another custom checkpoint's name."""
+    other = Custom("C1", "mine", "Can I?", ("01",))
+    assert clean_name(ladder, (), " My-own  check ") == "my_own_check"
+    for wanted, message in (
+        ("tensor", "is rung 01 of the ladder"),
+        ("05", "cannot be the name"),
+        ("Mine", "already"),
+        ("../x", "cannot be the name"),
+    ):
+        with pytest.raises(LadderError, match=message):
+            clean_name(ladder, (other,), wanted)
+    with pytest.raises(FileProblem, match="give each its own"):
+        parse_own(entry() + entry(), ladder)
+
+
+def test_nothing_is_left_behind_when_it_cannot_be_made(small, ladder):
+    """Both files or neither; what stands in the way is not touched."""
+    path = small / "checkpoints/custom_mine.py"
+    path.write_text("mine\n", encoding="utf-8")
+    with pytest.raises(FileProblem, match="is there already"):
+        create(small, ladder, "mine", "Can I?", ("01",), 0)
+    assert path.read_text(encoding="utf-8") == "mine\n"
+    assert not (small / OWN_FILE).exists()
+    path.unlink()
+    (small / OWN_FILE).mkdir()
+    with pytest.raises((FileProblem, OSError)):
+        create(small, ladder, "mine", "Can I?", ("01",), 0)
+    assert not path.exists()
+
+
+def test_comments_and_earlier_entries_stay(small, ladder):
+    """A new entry is appended; what a person wrote is kept byte for byte."""
+    create(small, ladder, "first", "Can I?", ("01",), 0)
+    text = (small / OWN_FILE).read_text(encoding="utf-8") + "# a note of my own\n"
+    (small / OWN_FILE).write_text(text, encoding="utf-8")
+    create(small, ladder, "second", "Can I, too?", ("01", "02"), 2)
+    assert (small / OWN_FILE).read_text(encoding="utf-8").startswith(text.rstrip())
+    assert [c.id for c in customs(small, ladder)] == ["C1", "C2"]
+    assert select(ladder, ["c2", "01"], customs(small, ladder))[1].name == "second"
+
+
+def test_in_the_course_it_goes_into_the_ladder(small, root):
+    """There the ladder is the author's; its file is the one list."""
+    assert not is_course(small)
+    (small / "scripts/tito").mkdir(parents=True)
+    (small / "scripts/tito/release.py").write_text("", encoding="utf-8")
+    assert is_course(small)
+    assert main(["-C", str(small), "checkpoint", "new", "extra"]) == 0
+    ladder = parse_ladder((small / LADDER_FILE).read_text(encoding="utf-8"))
+    assert [(c.id, c.name, c.own) for c in ladder.custom] == [("C1", "extra", False)]
+    assert (
+        (small / LADDER_FILE)
+        .read_text(encoding="utf-8")
+        .startswith((root / LADDER_FILE).read_text(encoding="utf-8").rstrip())
+    )
+    assert not (small / OWN_FILE).exists()
+
+
+def test_it_counts_only_when_the_ladder_says_so(root):
+    """Points of a counting one are part of the 100, so another rung must give them up."""
+    text = (root / LADDER_FILE).read_text(encoding="utf-8")
+    counting = entry(points=4, counts=True)
+    with pytest.raises(LadderError, match=r"must sum to 100, with what counts .*\(mine\), not 104"):
+        parse_ladder(f"{text}\n{counting}")
+    ladder = parse_ladder(f"{text}\n{entry(points=4)}")
+    assert ladder.points == 100
+    lighter = replace(
+        ladder,
+        checkpoints=tuple(
+            replace(c, points=c.points - 4) if c.id == "01" else c for c in ladder.checkpoints
+        ),
+        custom=tuple(replace(c, counts=True) for c in ladder.custom),
+    )
+    assert lighter.points == 100
+    run = Run((Outcome("test_a", "functionality", "passed"),))
+    for passed in (True, False):
+        standing = score_ladder(lighter, {"C1": run} if passed else {})
+        assert (standing.score.points, standing.score.max) == (4 if passed else 0, 100)
+        assert standing.level is None
+    beside = score_ladder(ladder, {"C1": run})
+    assert (beside.score.points, beside.custom[0].points) == (0, 4)
+
+
+def test_prerequisites_are_named(ladder):
+    """A custom checkpoint that fails says which rungs to mend first."""
+    own = Custom("C1", "mine", "Can I?", ("05",), own=True)
+    failed = Run((Outcome("test_a", "functionality", "failed"),))
+    (result,) = score_ladder(ladder, {"C1": failed}, custom=(own,)).custom
+    assert result.status == "blocked"
+    assert result.blocked_by == ("00",)
+
+
+def test_the_manifest_does_not_complain_of_own_ones(small):
+    """They are the student's; anything else in that folder is still reported."""
+    tree = {
+        path.relative_to(small).as_posix(): path.read_bytes()
+        for path in small.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    manifest = make_manifest("1.0.0", {**tree, "checkpoints/custom_course.py": b"x"})
+    (small / "checkpoints/custom_course.py").write_text("y", encoding="utf-8")
+    (small / "checkpoints/custom_mine.py").write_text("", encoding="utf-8")
+    (small / OWN_FILE).write_text(entry(), encoding="utf-8")
+    (small / "checkpoints/customs.py").write_text("", encoding="utf-8")
+    found = check(small, manifest)
+    assert found.unexpected == ("checkpoints/customs.py",)
+    assert found.modified == ("checkpoints/custom_course.py",), "the course's own are protected"
+
+
+def test_a_missing_file_is_said(small, ladder):
+    """An entry without its file is an error with the file's name, not a crash."""
+    (small / OWN_FILE).write_text(entry(), encoding="utf-8")
+    tito(small, "checkpoint", "run", "--all", "--report", "report.json")
+    (result,) = load_report(small / "report.json").custom
+    assert (result.status, result.message) == (
+        "error",
+        "there is no file checkpoints/custom_mine.py",
+    )
