@@ -25,8 +25,6 @@ from tinytorch.core.spatial import (
     Conv2d,
     GlobalAvgPool2d,
     MaxPool2d,
-    adaptive_avg_pool2d,
-    avg_pool2d,
     conv2d,
     conv2d_naive,
     max_pool2d,
@@ -42,9 +40,10 @@ import numpy as np
 
 from tinytorch.core.activations import ReLU
 from tinytorch.core.layers import Linear, Sequential
-from tinytorch.core.losses import CrossEntropyLoss, MSELoss
-from tinytorch.core.optimizers import SGD, Adam
-from tinytorch.core.spatial import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d, conv2d
+from tinytorch.core.losses import CrossEntropyLoss
+from tinytorch.core.optimizers import Adam
+from tinytorch.core.spatial import BatchNorm2d, Conv2d, GlobalAvgPool2d, MaxPool2d
+from tinytorch.core.spatial import conv2d, windows
 from tinytorch.core.tensor import Tensor
 from tinytorch.imaging import geometry
 
@@ -55,25 +54,10 @@ def make_geometry(kernel, stride, padding, dilation):
 
 def view_is_shared(x):
     """Whether writing into the image shows in its windows."""
-    from tinytorch.core.spatial import windows
     x = x.copy()
     view = windows(x, geometry(2))
     x[...] = 7
     return bool((view == 7).all())
-
-
-def learn_filter(images, targets, steps):
-    """Fit one 3x3 filter to filtered images; return it and the losses."""
-    layer, curve = Conv2d(1, 1, 3, padding=1), []
-    layer.load_state_dict({"weight": np.zeros((1, 1, 3, 3)), "bias": np.ones(1)})
-    optimizer, images, targets = Adam(layer.parameters(), lr=0.05), Tensor(images), Tensor(targets)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = MSELoss()(layer(images), targets)
-        loss.backward()
-        optimizer.step()
-        curve.append(loss.item())
-    return layer.weight.numpy().copy(), layer.bias.numpy().copy(), curve
 
 
 def learn_classes(images, labels, new, state, steps):
@@ -163,13 +147,10 @@ def reference_gradients(g, x, w, stride=1, padding=0, dilation=1, groups=1):
 
 SETTINGS = {
     "plain": {},
-    "stride 2": {"stride": 2},
     "stride (1, 3)": {"stride": (1, 3)},
     "padding 1": {"padding": 1},
-    "padding (0, 2)": {"padding": (0, 2)},
     "dilation (2, 1)": {"dilation": (2, 1)},
-    "groups 2": {"groups": 2},
-    "depthwise": {"groups": 4, "padding": 1},
+    "depthwise": {"groups": 4, "padding": (0, 2)},
     "all": {"stride": (2, 1), "padding": (2, 1), "dilation": (1, 2), "groups": 2},
 }
 each_setting = pytest.mark.parametrize("name", SETTINGS)
@@ -182,7 +163,7 @@ def random_case(rng, name):
     return *(rng.standard_normal(shape).astype(np.float32) for shape in shapes), how
 
 
-@asks("imports", step=7, of="Conv2d", hint="each name comes from one step; run tito test 09")
+@asks("imports", step=6, of="Conv2d", hint="each name comes from one step; run tito test 09")
 def test_the_module_offers_its_names():
     """Use every layer once on an image of 3 channels, 8 by 8."""
     x = Tensor(np.ones((2, 3, 8, 8), np.float32))
@@ -192,24 +173,24 @@ def test_the_module_offers_its_names():
         "MaxPool2d(2)": (MaxPool2d(2), (2, 3, 4, 4)),
         "AvgPool2d(2, 1)": (AvgPool2d(2, 1), (2, 3, 7, 7)),
         "AdaptiveAvgPool2d((2, 3))": (AdaptiveAvgPool2d((2, 3)), (2, 3, 2, 3)),
-        "GlobalAvgPool2d()": (GlobalAvgPool2d(), (2, 3)),
         "BatchNorm2d(3)": (BatchNorm2d(3), (2, 3, 8, 8)),
     }
     for call, (layer, shape) in layers.items():
         expect_equal(layer(x).shape, shape, call=f"{call}(x).shape")
+    expect(GlobalAvgPool2d()(x * 3), np.full((2, 3), 3), call="GlobalAvgPool2d()(3 everywhere)")
 
 
 @asks("functionality", step=1, of="output_size", hint="count the places where the window fits")
 def test_output_size(rng):
-    """Count the places of a window for random sizes, kernels, strides, paddings and dilations."""
+    """Count the places of a window for random settings; refuse one that does not fit once."""
     expect_equal(output_size(7, 3, 2, 0), 3, call="output_size(7, 3, 2, 0)")
-    for size, kernel, stride, padding, dilation in rng.integers(1, 5, (40, 5)).tolist():
-        size, room = 3 * size + 13, 3 * size + 13 + 2 * padding
-        places = len(range(0, room - dilation * (kernel - 1), stride))
-        got = output_size(size, kernel, stride, padding, dilation)
-        expect_equal(
-            got, places, call=f"output_size({size}, {kernel}, {stride}, {padding}, {dilation})"
-        )
+    for size, *how in rng.integers(1, 5, (40, 5)).tolist():
+        kernel, stride, padding, dilation = how
+        size = 3 * size + 13
+        places = len(range(0, size + 2 * padding - dilation * (kernel - 1), stride))
+        expect_equal(output_size(size, *how), places, call=f"output_size({size}, *{how})")
+    call = "output_size(5, 4, dilation=2)"
+    expect_raises(ValueError, output_size, 5, 4, 1, 0, 2, call=call, mentions=(7, 5))
 
 
 @pytest.mark.parametrize("function", [0, 1])
@@ -224,10 +205,10 @@ def test_by_hand(function):
     expect(run(Tensor(x), Tensor(w), Tensor([100.0])), np.add(expected, 100), call=f"{call}, bias")
 
 
-@each_setting
+@pytest.mark.parametrize("name", ["stride (1, 3)", "depthwise", "all"])
 @asks("functionality", step=2, of="conv2d_loops", hint="each setting enters where a window starts")
 def test_naive_convolution(name, rng):
-    """Convolve in loops, with every setting."""
+    """Convolve in loops, with various settings."""
     x, w, b, how = random_case(rng, name)
     got = conv2d_naive(Tensor(x), Tensor(w), Tensor(b), **how)
     expect(got, reference(x, w, b, **how), call=f"conv2d_naive, {name}", rtol=1e-4, atol=1e-4)
@@ -236,31 +217,28 @@ def test_naive_convolution(name, rng):
 @asks("functionality", step=3, of="windows", hint="two more axes, two more strides, no copy")
 def test_windows(rng):
     """View an image as windows: the right pixels, in the image's own memory."""
-    x = rng.standard_normal((2, 3, 9, 8))
-    for kernel, stride, dilation in (((3, 2), (2, 1), (1, 3)), ((2, 2), (1, 3), (2, 1))):
-        padded, shape = padded_and_shape(x, kernel, stride, 0, dilation)
-        expected = np.empty((2, 3, *kernel, *shape[2:]))
-        for (i, j), seen in taps(padded, shape, kernel, stride, dilation):
-            expected[:, :, i, j] = seen
-        got = windows(x, RUN.make_geometry(kernel, stride, 0, dilation))
-        expect(got, expected, call=f"windows(kernel={kernel}, {stride=}, {dilation=})")
+    x, kernel, stride, dilation = rng.standard_normal((2, 3, 9, 8)), (3, 2), (2, 1), (1, 3)
+    padded, shape = padded_and_shape(x, kernel, stride, 0, dilation)
+    expected = np.empty((2, 3, *kernel, *shape[2:]))
+    for (i, j), seen in taps(padded, shape, kernel, stride, dilation):
+        expected[:, :, i, j] = seen
+    got = windows(x, RUN.make_geometry(kernel, stride, 0, dilation))
+    expect(got, expected, call=f"windows(kernel={kernel}, {stride=}, {dilation=})")
     expect_equal(RUN.view_is_shared(x), True, call="windows(x) shows a change of x")
 
 
 @each_setting
 @asks("functionality", step=4, of="convolution", hint="every setting is in the windows' strides")
 def test_convolution(name, rng):
-    """Convolve by matrix products, with every setting, with and without a bias."""
+    """Convolve by matrix products, with every setting."""
     x, w, b, how = random_case(rng, name)
-    expected = reference(x, w, **how)
-    near = {"rtol": 1e-4, "atol": 1e-4, "dtype": np.float32}
-    expect(conv2d(Tensor(x), Tensor(w), **how), expected, call=f"conv2d, {name}", **near)
     got = conv2d(Tensor(x), Tensor(w), Tensor(b), **how)
-    expect(got, expected + b[:, None, None], call=f"conv2d with bias, {name}", **near)
+    near = {"rtol": 1e-4, "atol": 1e-4, "dtype": np.float32}
+    expect(got, reference(x, w, b, **how), call=f"conv2d, {name}", **near)
 
 
 @each_setting
-@asks("functionality", step=6, of="input_gradient", hint="uses add up: over places, over the batch")
+@asks("functionality", step=5, of="input_gradient", hint="uses add up: over places, over the batch")
 def test_gradients_of_convolution(name, rng):
     """Go back through a convolution: gradients of images, filters and biases."""
     x, w, b, how = random_case(rng, name)
@@ -273,7 +251,7 @@ def test_gradients_of_convolution(name, rng):
         expect(tensor.grad, slope, call=f"conv2d, {name}: gradient of the {what}", rtol=1e-6)
 
 
-@asks("functionality", step=6, of="scatter", hint="a pixel at the border is in fewer windows")
+@asks("functionality", step=5, of="scatter", hint="a pixel at the border is in fewer windows")
 def test_border_pixels_by_hand():
     """Count in how many 3x3 windows each pixel of a 4x4 image lies, with padding 1."""
     x = Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
@@ -297,14 +275,12 @@ def test_large_batches_and_images(shape, rng):
     expect(inputs[1].grad, gw, call=f"{shape}: gradient of the weight", rtol=1e-3, atol=5e-3)
 
 
-@asks("functionality", step=7, of="Conv2d.forward", hint="the layer passes on all of its settings")
+@asks("functionality", step=6, of="Conv2d.forward", hint="the layer passes on all of its settings")
 def test_the_layer(rng):
     """Make layers with PyTorch's arguments; compare output, state and first values."""
     x = rng.standard_normal((2, 4, 7, 6)).astype(np.float32)
     layer = Conv2d(4, 6, (3, 2), (2, 1), (1, 0), (1, 2), 2)
-    expect_equal(list(layer.state_dict()), ["weight", "bias"], call="list(state_dict())")
     w, b = layer.weight.numpy(), layer.bias.numpy()
-    expect_equal(w.shape, (6, 2, 3, 2), call="Conv2d(4, 6, (3, 2), groups=2).weight.shape")
     expected = reference(x, w, b, (2, 1), (1, 0), (1, 2), 2)
     expect(layer(Tensor(x)), expected, call="Conv2d(4, 6, (3, 2), (2, 1), …)(x)", atol=1e-5)
     bare = Conv2d(3, 2, 3, bias=False)
@@ -312,12 +288,11 @@ def test_the_layer(rng):
     for p in Conv2d(8, 300, 3, groups=2).parameters():
         values, bound = p.numpy(), 1 / 6
         ok = 0.95 * bound < np.abs(values).max() <= bound and np.abs(values.mean()) < 0.03
-        call = "first values of Conv2d(8, 300, 3, groups=2)"
-        got = [values.min(), values.max()]
+        call, got = "first values of Conv2d(8, 300, 3, groups=2)", [values.min(), values.max()]
         expect_true(bool(ok), call=call, expected="uniform in [-1/6, 1/6]", got=np.array(got))
 
 
-POOLS = [((2, 2), None, 0, 1), ((3, 2), (1, 2), 1, 1), (3, 2, 1, 1), (2, 1, 0, (2, 3))]
+POOLS = [((2, 2), None, 0, 1), ((3, 2), (1, 2), 1, 1), (2, 1, 0, (2, 3))]
 
 
 def pool_reference(x, kernel, stride, padding, dilation, value):
@@ -328,16 +303,15 @@ def pool_reference(x, kernel, stride, padding, dilation, value):
 
 
 @pytest.mark.parametrize("case", range(len(POOLS)))
-@asks("functionality", step=8, of="max_forward", hint="padding never wins, even among negatives")
+@asks("functionality", step=7, of="max_forward", hint="padding never wins, even among negatives")
 def test_max_pool(case, rng):
     """Take the largest number of each window; all are negative here."""
     x = -1 - rng.random((2, 3, 7, 8)).astype(np.float32)
     expected = pool_reference(x, *POOLS[case], -np.inf).max(axis=0)
     expect(max_pool2d(Tensor(x), *POOLS[case]), expected, call=f"max_pool2d{POOLS[case]}")
-    expect(MaxPool2d(*POOLS[case])(Tensor(x)), expected, call=f"MaxPool2d{POOLS[case]}")
 
 
-@asks("functionality", step=8, of="max_backward", hint="one winner a window; a pixel may win twice")
+@asks("functionality", step=7, of="max_backward", hint="one winner a window; a pixel may win twice")
 def test_max_pool_gradient(rng):
     """Give each gradient to the one pixel that won; the first, among equals."""
     x = Tensor([[[[1.0, 5, 0], [5, 2, 0]]]], requires_grad=True)
@@ -357,49 +331,22 @@ def test_max_pool_gradient(rng):
 
 
 @pytest.mark.parametrize("include", [True, False])
-@asks("functionality", step=9, of="average_divisor", hint="are padded pixels counted, or not?")
+@asks("functionality", step=7, of="average_pooling", hint="what is the sum divided by, both ways?")
 def test_average_pool(include, rng):
     """Average windows over the border, with and without counting the padding; and go back."""
     values = rng.standard_normal((2, 3, 7, 8))
     x, case = Tensor(values, requires_grad=True), ((3, 2), (2, 1), 1)
-    sums = pool_reference(values, *case, 1, 0.0).sum(axis=0)
     counts = pool_reference(np.ones((1, 1, 7, 8)), *case, 1, 0.0).sum(axis=0)
     divisor = 6.0 if include else counts
-    call = f"avg_pool2d(x, (3, 2), (2, 1), 1, count_include_pad={include})"
-    out = avg_pool2d(x, *case, count_include_pad=include)
-    expect(out, sums / divisor, call=call)
-    layer = AvgPool2d(*case, count_include_pad=include)
-    expect(layer(x), sums / divisor, call=call.replace("avg_pool2d(x, ", "AvgPool2d("))
-    g = rng.standard_normal(out.shape)
+    expected = pool_reference(values, *case, 1, 0.0).sum(axis=0) / divisor
+    call = f"AvgPool2d((3, 2), (2, 1), 1, count_include_pad={include})"
+    out = AvgPool2d(*case, count_include_pad=include)(x)
+    expect(out, expected, call=call)
+    g, back = rng.standard_normal(out.shape), np.zeros((2, 3, 9, 10))
     out.backward(Tensor(g))
-    share, back = np.broadcast_to(g / divisor, out.shape), np.zeros((2, 3, 9, 10))
     for _, target in taps(back, out.shape, (3, 2), (2, 1), 1):
-        target += share
+        target += g / divisor
     expect(x.grad, back[:, :, 1:-1, 1:-1], call=f"{call}: gradient")
-
-
-@asks("functionality", step=9, of="averaging_matrix", hint="neighbouring windows may share a pixel")
-def test_adaptive_and_global_pool(rng):
-    """Average 7 by 5 pixels to 3 by 2, and to one; and go back."""
-    values = rng.standard_normal((2, 3, 7, 5))
-    rows, columns = ((0, 3), (2, 5), (4, 7)), ((0, 3), (2, 5))
-    x = Tensor(values, requires_grad=True)
-    out = adaptive_avg_pool2d(x, (3, 2))
-    expected, g = np.empty((2, 3, 3, 2)), rng.standard_normal((2, 3, 3, 2))
-    back = np.zeros(values.shape)
-    for (u, (top, bottom)), (v, (left, right)) in (
-        (a, b) for a in enumerate(rows) for b in enumerate(columns)
-    ):
-        window = slice(None), slice(None), slice(top, bottom), slice(left, right)
-        expected[:, :, u, v] = values[window].mean(axis=(2, 3))
-        back[window] += g[:, :, u, v, None, None] / 9
-    expect(out, expected, call="adaptive_avg_pool2d(x, (3, 2))")
-    out.backward(Tensor(g))
-    expect(x.grad, back, call="adaptive_avg_pool2d(x, (3, 2)): gradient")
-    same = Tensor(values)
-    means = values.mean(axis=(2, 3))
-    expect(AdaptiveAvgPool2d(1)(same), means[:, :, None, None], call="AdaptiveAvgPool2d(1)(x)")
-    expect(GlobalAvgPool2d()(same), means, call="GlobalAvgPool2d()(x)")
 
 
 def normalised(x, mean, var, gamma, beta, eps=1e-5):
@@ -408,7 +355,7 @@ def normalised(x, mean, var, gamma, beta, eps=1e-5):
     return (x - mean) / np.sqrt(var + eps) * gamma + beta
 
 
-@asks("functionality", step=10, of="normalisation", hint="training uses the batch, all of it")
+@asks("functionality", step=8, of="normalisation", hint="training uses the batch, all of it")
 def test_batch_norm_in_training(rng):
     """Normalise batches far from 0 by their own mean and biased variance, then γ and β."""
     gamma, beta = rng.uniform(0.5, 2, 3), rng.standard_normal(3)
@@ -421,10 +368,10 @@ def test_batch_norm_in_training(rng):
         expect(norm(Tensor(x.astype(np.float32))), expected, call=call, rtol=1e-3, atol=2e-3)
 
 
-@asks("functionality", step=10, of="BatchNorm2d.track", hint="momentum is the share of what is new")
+@asks("functionality", step=8, of="BatchNorm2d.track", hint="momentum is the share of what is new")
 def test_batch_norm_keeps_running_averages(rng):
     """Follow running mean, unbiased running variance and the count over three batches."""
-    for momentum in (0.1, 0.3, None):
+    for momentum in (0.3, None):
         norm, mean, var = BatchNorm2d(2, momentum=momentum), np.zeros(2), np.ones(2)
         for step in (1, 2, 3):
             x = (rng.standard_normal((3, 2, 2, 2)) * 3 + 5).astype(np.float32)
@@ -436,14 +383,9 @@ def test_batch_norm_keeps_running_averages(rng):
         expect(norm.running_mean, mean, call=f"{call}.running_mean", rtol=1e-4)
         expect(norm.running_var, var, call=f"{call}.running_var", rtol=1e-4)
         expect_equal(int(norm.num_batches_tracked), 3, call=f"{call}.num_batches_tracked")
-    names = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
-    expect_equal(list(norm.state_dict()), names, call="list(BatchNorm2d(2).state_dict())")
-    expect_equal(len(list(norm.parameters())), 2, call="number of parameters()")
-    plain = BatchNorm2d(2, affine=False)
-    expect_equal(list(plain.state_dict()), names[2:], call="state of BatchNorm2d(affine=False)")
 
 
-@asks("functionality", step=10, of="BatchNorm2d.by_running", hint="evaluation looks at no batch")
+@asks("functionality", step=8, of="BatchNorm2d.by_running", hint="evaluation looks at no batch")
 def test_batch_norm_in_evaluation(rng):
     """Normalise by the running averages after eval(), leave them alone, and go back."""
     names = ("running_mean", "running_var", "weight", "bias")
@@ -462,7 +404,7 @@ def test_batch_norm_in_evaluation(rng):
     expect(x.grad, g * slope, call="BatchNorm2d(3).eval(): gradient of x", rtol=1e-4)
 
 
-@asks("functionality", step=10, of="normalisation_gradients", hint="x also moves mean and variance")
+@asks("functionality", step=8, of="normalisation_gradients", hint="x also moves mean and variance")
 def test_batch_norm_gradients(rng):
     """Compare the gradients of x, γ and β in training with measured slopes."""
     values, gamma, beta = rng.standard_normal((3, 2, 2, 3)), *rng.uniform(0.5, 2, (2, 2))
@@ -488,42 +430,7 @@ def test_batch_norm_gradients(rng):
         expect(tensor.grad, slopes, call=f"BatchNorm2d: gradient of {what}", rtol=1e-5, atol=1e-6)
 
 
-@asks("functionality", step=1, of="output_size", hint="name the values and what would fit")
-def test_bad_settings_are_refused():
-    """Refuse wrong channels, axes, kernels, strides and groups, naming the values."""
-    x = Tensor(np.zeros((2, 3, 5, 5), np.float32))
-
-    def filters(*shape):
-        return Tensor(np.zeros(shape, np.float32))
-
-    cases = {
-        "conv2d with 4 channels": (conv2d, (x, filters(2, 4, 3, 3)), (3, 4)),
-        "conv2d of 3 axes": (conv2d, (x[0], filters(2, 3, 3, 3)), ("(3, 5, 5)",)),
-        "conv2d, kernel 7": (conv2d, (x, filters(2, 3, 7, 7)), (7, 5)),
-        "conv2d, stride 0": (conv2d, (x, filters(2, 3, 3, 3), None, 0), (0,)),
-        "conv2d, groups 2": (conv2d, (x, filters(2, 3, 3, 3), None, 1, 0, 1, 2), (3, 2)),
-        "max_pool2d(x, 6)": (max_pool2d, (x, 6), (6, 5)),
-        "Conv2d(3, 4, 3, groups=2)": (Conv2d, (3, 4, 3, 1, 0, 1, 2), (3, 2)),
-        "BatchNorm2d(4)(x)": (BatchNorm2d(4), (x,), (3, 4)),
-    }
-    for call, (function, arguments, words) in cases.items():
-        expect_raises(ValueError, function, *arguments, call=call, mentions=words)
-
-
-@asks("integration", step=6, of="weight_gradient", hint="the filter follows its gradient downhill")
-def test_an_edge_detector_is_learned(rng):
-    """Learn the Sobel filter from images and their edges, with Adam and the mean squared error."""
-    sobel = np.array([[[[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]]]])
-    images = rng.standard_normal((4, 1, 12, 12))
-    edges = reference(images, sobel, padding=1)
-    both32 = images.astype(np.float32), edges.astype(np.float32)
-    weight, bias, curve = RUN.learn_filter(*both32, 250)
-    expect(weight, sobel, call="the learned filter", rtol=0, atol=0.05)
-    expect(bias, [0.0], call="the learned bias", rtol=0, atol=0.05)
-    expect_at_most(curve[-1], 0.01 * curve[0], call="mean squared error", what="1% of the first")
-
-
-@asks("integration", step=10, of="BatchNorm2d", hint="evaluation must not depend on the neighbours")
+@asks("integration", step=8, of="BatchNorm2d", hint="evaluation must not depend on the neighbours")
 def test_a_network_tells_bars_apart(rng):
     """Train a small network to tell rows from columns; ask it in a batch and one by one."""
     labels = rng.integers(0, 2, 96)
@@ -558,9 +465,8 @@ def test_convolution_is_a_matrix_product(rng):
 
     images, bank = Tensor(x), Tensor(w)
     yours = timed(conv2d, images, bank, None, 1, 1, repeat=7)
-    expect_at_most(
-        yours / timed(direct, repeat=7), 8.0, call="conv2d", what="time of nine products"
-    )
+    ratio = yours / timed(direct, repeat=7)
+    expect_at_most(ratio, 8.0, call="conv2d", what="time of nine products")
 
 
 @asks("performance", step=4, of="convolution", hint="make the columns of a block, not of the batch")
@@ -571,7 +477,7 @@ def test_memory_is_bounded():
     expect_at_most(got, limit, call="conv2d(x, w, padding=1).backward(g)", what="bytes at the peak")
 
 
-@asks("performance", step=6, of="input_gradient", hint="a gradient nobody wants is not computed")
+@asks("performance", step=5, of="input_gradient", hint="a gradient nobody wants is not computed")
 def test_images_need_no_gradient():
     """Go back without a gradient for the images: it must not even be computed."""
     shape = (48, 16, 32, 32)

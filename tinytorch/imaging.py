@@ -3,6 +3,7 @@
 What a convolution or a pooling computes is in the module; here is only what every fast one needs.
 """
 
+import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from tinytorch.threads import in_parts, shared_out
 
+Array = np.ndarray
 Pair = tuple[int, int]
 Block = tuple[slice, list[slice]]
 BLOCK_BYTES = 2 << 20  # of the columns of one matrix product; measured in module 09
@@ -162,14 +164,94 @@ def pooling_geometry(x: Any, kernel: Any, stride: Any, padding: Any, dilation: A
     return geo
 
 
-def channel_sums(x: np.ndarray, y: np.ndarray | None = None) -> np.ndarray:
-    """Sum x, or x * y, over all axes but the channels: (C,)."""
+def channel_sums(x: Array, y: Array | None = None, less: Array | None = None) -> Array:
+    """Sum over all axes but the channels: x, or x * y, or the squares of x - less: (C,).
+
+    Args:
+        less: One number per channel, subtracted before squaring.
+    """
     sums = np.empty(x.shape[:2], x.dtype)
-    if y is None:
+
+    def squared(x: Array, out: Array) -> None:
+        centred = x - less[:, None, None]
+        np.einsum("nchw,nchw->nc", centred, centred, out=out)
+
+    if less is not None:
+        in_parts(squared, x, sums)
+    elif y is None:
         in_parts(lambda x, out: np.sum(x, axis=(2, 3), out=out), x, sums)
     else:
         in_parts(lambda x, y, out: np.einsum("nchw,nchw->nc", x, y, out=out), x, y, sums)
     return sums.sum(axis=0)
+
+
+def channel_scale(
+    x: Array, slope: Array, offset: Array, g: Array | None = None, tilt: Array | None = None
+) -> Array:
+    """Return slope * x + offset, or slope * x + offset + tilt * g, with numbers per channel."""
+    slope, offset = slope[:, None, None], offset[:, None, None]
+    if g is None:
+        out = np.empty(x.shape, np.result_type(x, slope))
+
+        def run(x: Array, out: Array) -> None:
+            np.multiply(x, slope, out=out)
+            out += offset
+
+        in_parts(run, x, out)
+        return out
+    out, tilt = np.empty(x.shape, g.dtype), tilt[:, None, None]
+
+    def run_both(x: Array, g: Array, out: Array) -> None:
+        np.multiply(x, slope, out=out)
+        out += offset
+        out += g * tilt
+
+    in_parts(run_both, x, g, out)
+    return out
+
+
+def average_divisor(shape: tuple[int, ...], geo: Geometry, include_pad: bool) -> Any:
+    """What the sum of each window is divided by: a number, or an array (OH, OW) of pixel counts.
+
+    Args:
+        shape: (N, C, H, W) before padding.
+        include_pad: Whether padded zeros count.
+    """
+    if include_pad:
+        return math.prod(geo.kernel)
+    rows, cols = (
+        np.lib.stride_tricks.sliding_window_view(np.pad(np.ones(n, np.float32), p), k)[::s]
+        for n, p, k, s in zip(shape[2:], geo.padding, geo.kernel, geo.stride, strict=True)
+    )
+    return np.outer(rows.sum(axis=1), cols.sum(axis=1))
+
+
+def averaging_matrix(outputs: int, inputs: int, dtype: Any) -> Array:
+    """Return A (outputs, inputs), which averages along one axis in windows as equal as possible."""
+    matrix = np.zeros((outputs, inputs), dtype)
+    for i in range(outputs):
+        start, stop = i * inputs // outputs, -(-(i + 1) * inputs // outputs)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix
+
+
+def adaptive_average(x, *, size):
+    """Average to the given (OH, OW): a matrix for each axis, as averaging is linear."""
+    rows, cols = (averaging_matrix(m, n, x.dtype) for m, n in zip(size, x.shape[2:], strict=True))
+    return rows @ x @ cols.T
+
+
+def adaptive_average_gradient(g: Array, out: Any, shape: tuple[int, ...], size: Any) -> Array:
+    """The rule of adaptive_average; only the shape of the input is needed."""
+    rows, cols = (averaging_matrix(m, n, g.dtype) for m, n in zip(size, shape[2:], strict=True))
+    return rows.T @ g @ cols
+
+
+def settings_of(function: Any, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that a function takes after its input, given by place or by name."""
+    call = inspect.signature(function).bind(None, *given, **named)
+    call.apply_defaults()
+    return dict(list(call.arguments.items())[1:])
 
 
 def columns(view: np.ndarray, groups: int, scratch: Scratch) -> np.ndarray:
