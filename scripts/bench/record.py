@@ -32,18 +32,19 @@ PACKAGES = ("numpy", "torch")
 
 # What a benchmark's ratio is, in the order of the table.
 TITLES = {
-    "mlp": "training step of an MLP, against PyTorch",
+    "mlp": "training an MLP, against PyTorch",
     "conv": "convolution forward and backward, against PyTorch",
-    "cnn": "training step of a small CNN, against PyTorch",
-    "gpt": "training step of a small GPT, against PyTorch",
-    "autograd": "reverse pass over 10,000 nodes, against PyTorch",
+    "cnn": "training a small CNN, against PyTorch",
+    "gpt": "training a small GPT, against PyTorch",
+    "autograd": "the reverse pass, against PyTorch",
     "dataloader": "an epoch of augmented batches, against torch.utils.data",
     "bpe": "training a BPE tokenizer on twice the text",
     "cache": "generation with a cache of keys and values, over without",
     "int8": "an INT8 layer, over float32",
-    "server": "answers to 64 clients, in batches over one by one",
-    "grade": "`tito grade`, isolated, over pytest in one process",
-    "startup": "start of the slowest `tito` command, over `import rich.console`",
+    "server": "answers of the server, in batches over one by one",
+    "grade": "grading the whole ladder, isolated over in one process",
+    "startup": "start of a command, over `import rich.console`",
+    "watch": "from a save to the answer of `tito watch`",
 }
 
 
@@ -93,7 +94,7 @@ def measure(name: str, options: list[str]) -> bool:
         "machine": machine(),
         "versions": versions(),
     }
-    keep(name, facts | figures)
+    keep(name, facts | (figures if "rows" in figures else {"figures": figures}))
     return done.returncode == 0
 
 
@@ -151,11 +152,11 @@ def line(what: str, row: dict[str, Any]) -> str:
 def lines(name: str, record: dict[str, Any]) -> Iterator[str]:
     """The rows of one benchmark: of all comparisons with a limit the one that is nearest to it."""
     title = TITLES.get(name, name)
-    limited = [row for row in record["rows"] if row["limit"] is not None]
+    limited = [row for row in record.get("rows", ()) if row["limit"] is not None]
     if limited:
         row = max(limited, key=lambda row: row["ratio"] / row["limit"])
-        worst = f" ({row['name'].strip()}, the worst of {len(limited)})" if limited[1:] else ""
-        yield line(title + worst, row)
+        worst = f", the worst of {len(limited)}" if limited[1:] else ""
+        yield line(f"{title} ({row['name'].strip()}{worst})", row)
     if weights := record.get("memory"):
         row = max(weights, key=lambda row: row["ratio"])
         sides = f"{row['ours'] / 1e6:.3g} MB / {row['theirs'] / 1e6:.3g} MB"
@@ -167,17 +168,26 @@ def lines(name: str, record: dict[str, Any]) -> Iterator[str]:
         yield f"| {title}: size ({error}) | {sides} | {small / large:.3f} | | {1 / 3.9:.3f} |"
 
 
+def watch_line(figures: dict[str, dict[str, dict[str, float]]]) -> str:
+    """The sentence on `tito watch`, which is compared with nothing: its slowest module."""
+    step, check = (max(m[kind]["median"] for m in figures.values()) for kind in ("step", "all"))
+    return (
+        f"`tito watch` shows the unit tests of the step {time_of(step)} after a save, and the "
+        f"checkpoint {time_of(check)} after it (the slowest of {', '.join(figures)})."
+    )
+
+
 def milestone_lines() -> Iterator[str]:
     """The rows of the milestones: the figure that decides, and what it must reach."""
+    titles = {milestone.id: milestone.title for milestone in load_ladder(ROOT).milestones}
     for record in kept_milestones().values():
-        value = "none" if record.value is None else f"{record.value:g}"
+        value = "none" if record.value is None else f"{record.value:.4g}"
         bound = "at least" if record.better == "higher" else "at most"
         run = "quick" if record.quick else "full"
         took = time_of(record.seconds) if record.seconds < 120 else f"{record.seconds / 60:.0f} min"
-        yield (
-            f"| {record.year}, {record.dataset}, {run} | {record.figure.replace('_', ' ')} "
-            f"{value} | {bound} {record.target:g} | {took} |"
-        )
+        what = f"{record.year} {titles[record.id]}: {record.dataset}, {run} run"
+        figure = record.figure.replace("_", " ")
+        yield f"| {what} | {figure} {value} | {bound} {record.target:g} | {took} |"
 
 
 def table() -> str:
@@ -188,7 +198,12 @@ def table() -> str:
     if rows:
         heads = "| time of | ours / theirs | ratio | quartiles | at most |\n|---|---|---|---|---|"
         parts.append("\n".join([heads, *rows]))
-        places = {f"{r['machine']}, {r['threads']} threads" for r in records.values()}
+        if "watch" in records:
+            parts.append(watch_line(records["watch"]["figures"]))
+        places = {
+            r["machine"] + (f", {r['threads']} threads" if "threads" in r else "")
+            for r in records.values()
+        }
         days = sorted({r["date"] for r in records.values()})
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
         packages = {k: v for r in records.values() for k, v in r["versions"].items()}
