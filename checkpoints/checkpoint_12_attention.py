@@ -12,7 +12,6 @@ from checkpoints.feedback import (
     expect,
     expect_at_most,
     expect_equal,
-    expect_raises,
     expect_true,
     probe,
     timed,
@@ -64,7 +63,7 @@ def train_recall(steps):
         model.zero_grad()
         loss.backward()
         for p in model.parameters():
-            p.data = p.data - 0.3 * p.grad.data
+            p.data = p.data - 0.5 * p.grad.data
     return losses
 
 
@@ -104,17 +103,11 @@ HALF = 1 / (1 + np.e)  # softmax([1, 0]) is [1 - HALF, HALF]
 def weights_by_loops(q, k, mask=None):
     """One query (D,) and one key at a time; the mask is boolean, or added to the scores."""
     weights = np.zeros((len(q), len(k)))
-    for i in range(len(q)):
-        scores = {}
-        for j in range(len(k)):
-            added = 0.0 if mask is None or mask.dtype == bool else mask[i, j]
-            allowed = added > -np.inf and (mask is None or mask.dtype != bool or mask[i, j])
-            if allowed:
-                scores[j] = np.dot(q[i], k[j]) / np.sqrt(len(q[i])) + added
-        top = max(scores.values(), default=0.0)
-        total = sum(np.exp(s - top) for s in scores.values())
-        for j, s in scores.items():
-            weights[i, j] = np.exp(s - top) / total
+    if mask is None or mask.dtype == bool:
+        mask = np.where(np.ones(weights.shape, bool) if mask is None else mask, 0, -np.inf)
+    for i, j in np.argwhere(mask > -np.inf):
+        scores = [np.dot(q[i], key) / np.sqrt(len(key)) for key in k] + mask[i]
+        weights[i, j] = np.exp(scores[j] - max(scores)) / sum(np.exp(scores - max(scores)))
     return weights
 
 
@@ -152,19 +145,12 @@ def draw(rng, *shapes):
 
 def heads_by_loops(layer, q, k, v, mask=None):
     """What a MultiHeadAttention must give for (T, C) inputs, one head at a time."""
-    weight, bias = layer.in_proj_weight.numpy(), layer.in_proj_bias.numpy()
-    C, D = len(weight) // 3, len(weight) // 3 // layer.num_heads
-    q, k, v = (
-        x @ weight[i * C : (i + 1) * C].T + bias[i * C : (i + 1) * C]
-        for i, x in enumerate((q, k, v))
-    )
-    heads = [
-        by_loops(q[:, d : d + D], k[:, d : d + D], v[:, d : d + D], mask) for d in range(0, C, D)
-    ]
-    return (
-        np.concatenate(heads, axis=1) @ layer.out_proj.weight.numpy().T
-        + layer.out_proj.bias.numpy()
-    )
+    weights, biases = (np.split(p.numpy(), 3) for p in (layer.in_proj_weight, layer.in_proj_bias))
+    q, k, v = (x @ w.T + b for x, w, b in zip((q, k, v), weights, biases, strict=True))
+    parts = np.split(np.arange(q.shape[1]), layer.num_heads)
+    heads = [by_loops(q[:, d], k[:, d], v[:, d], mask) for d in parts]
+    out = layer.out_proj
+    return np.concatenate(heads, axis=1) @ out.weight.numpy().T + out.bias.numpy()
 
 
 def layer_with_biases(rng, C, H, **settings):
@@ -188,11 +174,13 @@ def test_attention_is_there():
 
 
 @asks("functionality", step=1, of="attention_by_steps", hint="softmax of q·k / √D, along the keys")
-def test_two_tokens_in_steps():
+def test_two_tokens_by_hand():
     """Attend with queries [2, 0, 0, 0] and 0, keys [1, 0, 0, 0] and 0, values 10 and 20."""
     out, weights = attention_by_steps(*tensors(Q, K, V))
     expect(weights, [[1 - HALF, HALF], [0.5, 0.5]], call="weights of attention_by_steps(q, k, v)")
     expect(out, [[10 + 10 * HALF], [15]], call="attention_by_steps(q, k, v)", dtype=np.float32)
+    fused = scaled_dot_product_attention(*tensors(Q, K, V))
+    expect(fused, out.numpy(), call="scaled_dot_product_attention(q, k, v)", dtype=np.float32)
 
 
 @asks("functionality", step=1, of="attention_by_steps", hint="forbid before the softmax, not after")
@@ -215,17 +203,6 @@ def test_causal_mask():
     expect(causal_mask(3), wanted, call="causal_mask(3)", dtype=bool)
     wanted = [[True, True, True, False], [True, True, True, True]]
     expect(causal_mask(2, past=2), wanted, call="causal_mask(2, past=2)", dtype=bool)
-    expect(causal_mask(1, past=3), [[True] * 4], call="causal_mask(1, past=3)", dtype=bool)
-
-
-@asks(
-    "functionality", step=3, of="attend", hint="scale the queries by 1 / √D; weights times values"
-)
-def test_two_tokens_fused():
-    """Attend with the two tokens of step 1, worked by hand."""
-    out = scaled_dot_product_attention(*tensors(Q, K, V))
-    wanted = [[10 + 10 * HALF], [15]]
-    expect(out, wanted, call="scaled_dot_product_attention(q, k, v)", dtype=np.float32)
 
 
 @asks("functionality", step=3, of="attend", hint="all axes before the last two are a batch")
@@ -234,8 +211,6 @@ def test_fused_on_random_input(rng):
     q, k, v = draw(rng, (2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 2))
     out = scaled_dot_product_attention(*tensors(q, k, v))
     expect(out, by_loops(q, k, v), call="attention over (2, 2, 3, 4)", dtype=np.float64)
-    wanted = by_loops(q[0, 0], k[0, 0], v[0, 0])
-    expect(scaled_dot_product_attention(*tensors(q[0, 0], k[0, 0], v[0, 0])), wanted, call="(3, 4)")
 
 
 @asks("functionality", step=3, of="softmax_in_place", hint="True = may attend; floats are added")
@@ -253,18 +228,6 @@ def test_fused_with_masks(rng):
         out = scaled_dot_product_attention(*tensors(q, k, v), attn_mask=mask, is_causal=True)
         both = whole & back if mask.dtype == bool else np.where(back, whole, -np.inf)
         expect(out, by_loops(q, k, v, both), call=f"{call}, is_causal=True")
-
-
-@asks("functionality", step=3, of="attend", hint="row i may use keys 0 to i, its own among them")
-def test_nothing_leaks_from_the_future(rng):
-    """Change keys and values of the last two of five tokens: the first three must not notice."""
-    q, k, v = draw(rng, (5, 4), (5, 4), (5, 3))
-    call = "attention with is_causal=True"
-    before = scaled_dot_product_attention(*tensors(q, k, v), is_causal=True)
-    before = expect(before, by_loops(q, k, v, np.tri(5, dtype=bool)), call=call)
-    k[3:], v[3:] = 5, -5
-    after = scaled_dot_product_attention(*tensors(q, k, v), is_causal=True)
-    expect(after.numpy()[:3], before[:3], call="the first rows, after the last keys changed")
 
 
 @asks("functionality", step=3, of="softmax_in_place", hint="no key allowed: weights 0, never 0 / 0")
@@ -304,19 +267,6 @@ def test_dropout_hits_the_weights():
     expect(off, np.full((200, 200), 1 / 200), call="attention with dropout_p=0")
 
 
-@asks(
-    "functionality", step=4, of="attend_rule", hint="the softmax rule along each row, then k and q"
-)
-def test_gradient_by_hand():
-    """Send 1 back to query 0 of the two tokens: its scores change by ±1.966, halved by √4."""
-    q, k, v = tensors(Q, K, V, grad=True)
-    scaled_dot_product_attention(q, k, v).backward(np.array([[1], [0]], np.float32))
-    s = 10 * HALF * (1 - HALF)  # 1.966
-    expect(v.grad, [[1 - HALF], [HALF]], call="gradient of v", dtype=np.float32)
-    expect(k.grad.numpy()[:, 0], [-s, s], call="gradient of k, first column", rtol=1e-4)
-    expect(q.grad.numpy()[:, 0], [-s / 2, 0], call="gradient of q, first column", rtol=1e-4)
-
-
 @asks("functionality", step=4, of="attend_rule", hint="compare shapes: who is (T, D), who (S, D)?")
 def test_gradients_on_random_input(rng):
     """Compare the gradients of q, k, v and of a mask of floats with small differences of loops."""
@@ -348,9 +298,7 @@ def test_gradients_through_dropout(rng):
     expect(tk.grad, wanted[1], call="gradient of k through dropout", rtol=1e-4, atol=1e-7)
 
 
-@asks(
-    "functionality", step=5, of="SelfAttention.forward", hint="query(x), key(x), value(x), attend"
-)
+@asks("functionality", step=5, of="SelfAttention.forward", hint="query, key, value; attend")
 def test_self_attention(rng):
     """Compare one head with loops over its own three linear layers, plain and causal."""
     layer, x = SelfAttention(4, head_dim=3), rng.normal(size=(2, 5, 4)).astype(np.float32)
@@ -362,8 +310,6 @@ def test_self_attention(rng):
     back = np.broadcast_to(np.tri(5, dtype=bool), (2, 5, 5))
     causal = layer(Tensor(x), is_causal=True)
     expect(causal, by_loops(q, k, v, back), call="SelfAttention(x, is_causal=True)", rtol=1e-4)
-    masked = layer(Tensor(x), mask=back)
-    expect(masked, by_loops(q, k, v, back), call="SelfAttention(x, mask=…)", rtol=1e-4)
 
 
 @asks("functionality", step=6, of="split_heads", hint="(B, T, H, D) first, then move the axes")
@@ -379,23 +325,12 @@ def test_heads_keep_their_features():
 def test_heads_against_loops(rng):
     """Compare self- and cross-attention with loops over heads, from the layer's own weights."""
     layer = layer_with_biases(rng, 6, 3)
-    x, y = (a.astype(np.float32) for a in draw(rng, (2, 4, 6), (2, 5, 6)))
-    for name, inputs, parts in (
-        ("(x)", [x], (x, x, x)),
-        ("(x, y)", [x, y], (x, y, y)),
-        ("(x, y, -y)", [x, y, -y], (x, y, -y)),
-    ):
-        wanted = [heads_by_loops(layer, *(part[b] for part in parts)) for b in range(2)]
-        call = f"MultiHeadAttention(6, 3){name}"
+    x, y = (a.astype(np.float32) for a in draw(rng, (4, 6), (5, 6)))
+    cases = {"x": ([x], (x, x, x)), "x, y": ([x, y], (x, y, y)), "x, y, -y": ([x, y, -y],) * 2}
+    for name, (inputs, parts) in cases.items():
+        wanted, call = heads_by_loops(layer, *parts), f"MultiHeadAttention(6, 3)({name})"
         out = layer(*tensors(*inputs))
         expect(out, wanted, call=call, rtol=1e-4, atol=1e-5, dtype=np.float32)
-    expect(
-        layer(Tensor(x[0])),
-        heads_by_loops(layer, x[0], x[0], x[0]),
-        call="layer(x (T, C))",
-        rtol=1e-4,
-        atol=1e-5,
-    )
 
 
 @asks("functionality", step=7, of="MultiHeadAttention.attend", hint="hand mask and is_causal on")
@@ -415,14 +350,12 @@ def test_heads_with_masks(rng):
 
 @asks("functionality", step=7, of="MultiHeadAttention", hint="names and shapes as PyTorch's")
 def test_state_is_pytorchs():
-    """Read names and shapes of the state, with and without bias, and the first values."""
+    """Read names and shapes of the state, and call a layer without bias."""
     layer, bare = MultiHeadAttention(64, 4), MultiHeadAttention(64, 4, bias=False)
     shapes = {name: list(value.shape) for name, value in layer.state_dict().items()}
     wanted = {"in_proj_weight": [192, 64], "in_proj_bias": [192]}
     wanted |= {"out_proj.weight": [64, 64], "out_proj.bias": [64]}
     expect_equal(shapes, wanted, call="shapes of MultiHeadAttention(64, 4).state_dict()")
-    names = sorted(bare.state_dict())
-    expect_equal(names, ["in_proj_weight", "out_proj.weight"], call="names without bias")
     expect_equal(bare(Tensor(np.ones((1, 2, 64)))).shape, (1, 2, 64), call="layer without bias")
 
 
@@ -452,39 +385,11 @@ def test_the_halves_serve_a_cache(rng):
     expect(out, whole[:, 4:], call="attend(last query, all keys, all values)", rtol=1e-4)
 
 
-@asks("functionality", step=4, of="scaled_dot_product_attention", hint="name shapes and remedy")
-def test_what_does_not_fit_is_refused():
-    """Pass features, keys, masks and heads that do not fit."""
-    a, b = Tensor(np.ones((2, 3, 4))), Tensor(np.ones((2, 3, 5)))
-    out = scaled_dot_product_attention(a, a, b)
-    expect(out, np.ones((2, 3, 5)), call="scaled_dot_product_attention(a, a, b)")
-    call, attend = "scaled_dot_product_attention(…)", scaled_dot_product_attention
-    expect_raises(ValueError, attend, a, b, b, call=call, mentions=["(2, 3, 4)", "(2, 3, 5)"])
-    expect_raises(ValueError, attend, a, a, a[:, :2], call=call, mentions=["3 keys", "2 values"])
-    words = ["causal_mask(1, past=2)"]
-    expect_raises(ValueError, attend, a[:, :1], a, a, is_causal=True, call=call, mentions=words)
-    mask = np.ones((3, 4), bool)
-    expect_raises(ValueError, attend, a, a, a, mask=mask, call=call, mentions=["(3, 4)"])
-    mask = np.ones((3, 3), int)
-    expect_raises(TypeError, attend, a, a, a, mask=mask, call=call, mentions=["int"])
-    heads = MultiHeadAttention
-    expect_raises(ValueError, heads, 6, 4, call="MultiHeadAttention(6, 4)", mentions=["6", "4"])
-
-
 @asks("integration", step=7, of="MultiHeadAttention", hint="gradients must reach q, k and v rows")
 def test_attention_learns_to_look_back():
     """Train a causal layer to say which token came just before each one."""
-    losses = WORK.train_recall(250)
+    losses = WORK.train_recall(150)
     expect_at_most(losses[-1] / losses[0], 0.15, call="training to look back", what="loss left")
-
-
-@asks("integration", step=7, of="MultiHeadAttention", hint="a set of tokens has no order")
-def test_order_means_nothing_without_places(rng):
-    """Permute the tokens of a sequence: the results are permuted, and nothing else."""
-    layer, x = MultiHeadAttention(8, 4), rng.normal(size=(2, 6, 8)).astype(np.float32)
-    order = rng.permutation(6)
-    before = layer(Tensor(x)).numpy()
-    expect(layer(Tensor(x[:, order])), before[:, order], call="layer(x[:, order])", rtol=1e-4)
 
 
 @asks("performance", step=3, of="attend", hint="one array of scores, changed in place")
