@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 from tito.export import export_one, exported_text, faces
@@ -242,7 +243,8 @@ def _failure(name: str, phase: dict[str, Any], places: _Places) -> Failure:
     bare = name.partition("[")[0]
     parts = {"headline": f"{name}: {first}", "expected": places.statement(frames, bare)}
     whole = [first] if _fit(parts["headline"]) != parts["headline"] else []
-    parts["got"] = "\n".join(text for text in [*whole, *rest] if not _WHERE.match(text))
+    told = [text for text in [*whole, *rest] if not _WHERE.match(text)]
+    parts["got"] = dedent("\n".join(told))
     stub = STUB.search(first)
     if stub is not None:
         parts = {"headline": f"{stub['name']}: not written yet"}
