@@ -1,12 +1,14 @@
 """tito checkpoint unlock and hint: what comes next, and a word on how."""
 
 import argparse
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tito.cli.console import quote, row, say, say_json
 from tito.ladder import Checkpoint, load_ladder
-from tito.progress import Progress, Rung, load_progress
-from tito.report import Outcome
+
+if TYPE_CHECKING:
+    from tito.progress import Progress, Rung
+    from tito.report import Outcome
 
 
 def add_unlock(actions: "argparse._SubParsersAction") -> None:
@@ -28,6 +30,7 @@ def add_unlock(actions: "argparse._SubParsersAction") -> None:
 def run_unlock(options: argparse.Namespace) -> int:
     """Print what each rung that can be passed now would open."""
     from tito.cli.status import mark, words
+    from tito.progress import load_progress
     from tito.unlocks import unlocks
 
     ladder = load_ladder(options.root)
@@ -88,7 +91,7 @@ class Place(NamedTuple):
     name: str
     line: int | None
     why: str
-    test: Outcome | None = None
+    test: "Outcome | None" = None
 
 
 def add_hint(actions: "argparse._SubParsersAction") -> None:
@@ -118,6 +121,7 @@ def run_hint(options: argparse.Namespace) -> int:
     """Print one hint, or as many as were asked for."""
     from tito.cli.main import Usage
     from tito.hints import hints_file, read
+    from tito.progress import load_progress
 
     if options.level is not None and (options.level < 1 or options.more):
         raise Usage("say how many hints: --level 2, or --more for one more")
@@ -143,7 +147,7 @@ def run_hint(options: argparse.Namespace) -> int:
     return 0
 
 
-def _rung(options: argparse.Namespace, progress: Progress) -> Rung:
+def _rung(options: argparse.Namespace, progress: "Progress") -> "Rung":
     """The rung that was named, else the one the student is at."""
     if options.checkpoint:
         return progress.by_id[progress.ladder.find(options.checkpoint).id]
@@ -158,7 +162,7 @@ def _rung(options: argparse.Namespace, progress: Progress) -> Rung:
     return current
 
 
-def _place(progress: Progress, rung: Rung, step: int | None) -> Place:
+def _place(progress: "Progress", rung: "Rung", step: int | None) -> Place:
     """Which step: the one asked for, else that of the first failure, else the first stub."""
     tests = rung.result.tests if rung.result else ()
     c = rung.checkpoint
@@ -181,7 +185,7 @@ def _place(progress: Progress, rung: Rung, step: int | None) -> Place:
     return Place(c, None, "", None, "")
 
 
-def _failed(progress: Progress, rung: Rung, test: Outcome) -> Place:
+def _failed(progress: "Progress", rung: "Rung", test: "Outcome") -> Place:
     """The step that a failed test points at, which may be an earlier module's."""
     failure = test.failure
     file = (failure.file if failure else None) or test.file

@@ -4,10 +4,8 @@ import argparse
 from pathlib import Path
 
 from tito.cli.console import complain, quote, say, say_json
-from tito.custom import customs
 from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.report import CheckpointResult, CustomResult, Report, load_report
-from tito.selection import select
 
 Result = CheckpointResult | CustomResult
 
@@ -58,6 +56,8 @@ def _last(options: argparse.Namespace) -> Report | None:
 def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) -> list[AnyRung]:
     """The rungs to check."""
     from tito.cli.main import Usage
+    from tito.custom import customs
+    from tito.selection import select
 
     ways = (bool(options.checkpoints), options.completed, options.all)
     if sum(ways) != 1:

@@ -13,7 +13,6 @@ from tito.cli.console import complain, console, quote, row, say, say_failure, sa
 from tito.cli.custom import add_new
 from tito.cli.profile import add_profile
 from tito.cli.timeline import add_timeline
-from tito.custom import customs
 from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.render.words import LOOKS
 from tito.report import (
@@ -25,7 +24,6 @@ from tito.report import (
     load_report,
     save_report,
 )
-from tito.selection import select
 
 STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 MARKS = {
@@ -184,6 +182,8 @@ def by_any_id(report: Report) -> dict[str, CheckpointResult | CustomResult]:
 def run_checkpoints(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints and print what came of each."""
     from tito.cli.main import Usage
+    from tito.custom import customs
+    from tito.selection import select
 
     ladder = load_ladder(options.root)
     if bool(options.checkpoints) == options.all:

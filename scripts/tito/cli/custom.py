@@ -4,9 +4,7 @@ import argparse
 
 from tito.cli.actions import add_action
 from tito.cli.console import quote, row, say
-from tito.custom import clean_name, create, customs
 from tito.ladder import load_ladder
-from tito.selection import select
 
 
 def add_new(actions: "argparse._SubParsersAction") -> None:
@@ -37,6 +35,8 @@ def add_new(actions: "argparse._SubParsersAction") -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the file and its entry, and say how to go on."""
     from tito.cli.main import Usage
+    from tito.custom import clean_name, create, customs
+    from tito.selection import select
 
     ladder = load_ladder(options.root)
     name = clean_name(ladder, customs(options.root, ladder), options.name)

@@ -3,12 +3,15 @@
 import argparse
 from itertools import takewhile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tito.cli.console import quote, row, say, say_json
 from tito.files import FileProblem, read_text
 from tito.ladder import Ladder, Milestone, load_ladder
 from tito.milestones import Found, discover, find
-from tito.progress import Progress, load_progress
+
+if TYPE_CHECKING:
+    from tito.progress import Progress
 
 SHORT = 9  # columns of a label
 
@@ -48,6 +51,7 @@ def run_timeline(options: argparse.Namespace) -> int:
     """Draw the years, and say what comes next."""
     from tito.cli.console import console
     from tito.cli.timeline import PIPED, best_charset, say_lines
+    from tito.progress import load_progress
     from tito.render.lines import ASCII
     from tito.render.years import years
 
@@ -80,6 +84,7 @@ def story(root: Path, milestone: Milestone) -> tuple[str, str]:
 def run(options: argparse.Namespace) -> int:
     """Print everything known of one milestone."""
     from tito.cli.milestone import _row
+    from tito.progress import load_progress
 
     ladder = load_ladder(options.root)
     milestone = find(ladder, options.milestone)
@@ -105,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _needs(progress: Progress, found: Found) -> None:
+def _needs(progress: "Progress", found: Found) -> None:
     """Whether it is locked, and the rungs it requires with their marks."""
     from tito.cli.status import mark
 
@@ -143,7 +148,7 @@ def _last_run(found: Found) -> None:
         print("\n".join("  " + line for line in chart(curve).splitlines()))
 
 
-def _next(ladder: Ladder, progress: Progress, found: Found) -> str:
+def _next(ladder: Ladder, progress: "Progress", found: Found) -> str:
     """The command that brings this milestone nearer."""
     if found.missing is None:
         return "tito grade"

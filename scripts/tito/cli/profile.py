@@ -3,12 +3,13 @@
 import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, console, quote, row, say, say_json
-from tito.custom import customs
-from tito.grading.spending import Spent
 from tito.ladder import AnyRung, load_ladder
-from tito.selection import select
+
+if TYPE_CHECKING:
+    from tito.grading.spending import Spent
 
 MIB = 2**20
 SHOWN = 10  # tests
@@ -42,8 +43,10 @@ def run(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints once and print what they spent."""
     from tito.cli.checkpoint import Progress
     from tito.cli.main import Usage
+    from tito.custom import customs
     from tito.grading.grade import new_seed
     from tito.grading.spending import profile
+    from tito.selection import select
 
     ladder = load_ladder(options.root)
     custom = customs(options.root, ladder)
@@ -90,7 +93,7 @@ def _mib(value: int | None) -> str:
     return f"{'–' if value is None else f'{value / MIB:.0f}':>6}"
 
 
-def _show(rungs: Sequence[AnyRung], spent: Sequence[Spent], top: int) -> None:
+def _show(rungs: Sequence[AnyRung], spent: "Sequence[Spent]", top: int) -> None:
     """A line a checkpoint, then the slowest tests of all."""
     head = f"{'clock':>8}{'worker':>8}{'grader':>8}{'waiting':>8}{'requests':>9}{'MiB':>6}"
     say(f"[bold]{head}  checkpoint[/]")
