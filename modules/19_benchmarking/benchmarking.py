@@ -22,10 +22,6 @@
 #   that a machine can read.
 # - **You need** 14 (`MemoryProfiler`), and models of 03 to measure.
 # - **Time**: about four hours.
-#
-# The story you want to avoid: a colleague's change makes inference 8 % faster. It is merged. On
-# the next machine it is 3 % slower. Both were measured once, and runs of the old code alone, side
-# by side, differ by 10 %.
 
 # %%
 #| default_exp core.benchmarking
@@ -47,21 +43,21 @@ from tinytorch.utils import measured as given
 from tinytorch.utils.measured import Comparison, Result
 
 Array = np.ndarray
+Samples = Sequence[float] | np.ndarray
 Clock = Callable[[], float]
 System = Callable[[Any], Any]  # answers a batch of inputs
 
 # %% [markdown]
 # ## Step 1: Warm up, then repeat
 #
-# The first calls are slower: memory is new, caches are cold, threads are not started. A user who
-# asks a running service never meets them, so they are made and thrown away. Then repeat, and keep
-# **every** sample; a single number hides how much it varies.
+# The first calls are slower: memory is new, caches are cold, threads are not started. So they are
+# made and thrown away. Then repeat, and keep **every** sample; a single number hides how much it
+# varies.
 #
 # A clock has a resolution. What takes 1 µs cannot be timed in steps of 0.1 µs; call it 1000 times
 # within one sample, and divide. *Worked:* two readings 0.25 s apart around 5 calls: 0.05 s a call.
 #
-# `given.quiet()` keeps the garbage collector out of a `with` block. What is random in time cannot
-# be kept out, only repeated.
+# `given.quiet()` keeps the garbage collector out of a `with` block.
 
 
 # %%
@@ -78,14 +74,9 @@ def time_call(function: Callable[[], Any], calls: int, clock: Clock) -> float:
 
 def measure(function: Callable[[], Any], warmup: int = 3, repeats: int = 30, calls: int = 1,
             clock: Clock = time.perf_counter) -> Array:  # fmt: skip
-    """Time a function without arguments.
+    """Return the seconds of one call of a function, `repeats` samples in the order of measurement.
 
-    Args:
-        warmup: Calls that are not timed.
-        repeats: Samples to take, each the mean of `calls` calls.
-
-    Returns:
-        Seconds of one call, shape (repeats,), float64, in the order of measurement.
+    Each sample is the mean of `calls` calls; `warmup` calls before them are not timed.
     """
     given.checked_counts(warmup, repeats=repeats, calls=calls)
     ### BEGIN SOLUTION
@@ -119,7 +110,6 @@ from tinytorch.utils.profiles import ManualClock
 def test_warm_up_is_not_measured():
     ticks = []
     samples = measure(lambda: ticks.append(1), 2, 3, 4, clock=lambda: float(len(ticks) ** 2))
-    assert len(ticks) == 2 + 3 * 4
     np.testing.assert_allclose(samples, [8, 16, 24])
 
 
@@ -132,22 +122,21 @@ if __name__ == "__main__":
 # Times are skewed: never faster than the work allows, now and then much slower. One interruption of
 # 100 ms among 29 samples of 1 ms makes the **mean** 4.3 ms, a time that never occurred. The
 # **median** is 1 ms. And users feel the tail: of 20 calls to build a page one is beyond the 95th
-# percentile, so nearly every page waits for it.
+# percentile.
 #
 # The q-th *percentile* of n sorted samples is at place $q/100 \cdot (n - 1)$, counted from 0, and
 # between two samples it is interpolated. *Worked:* the 90th of [10, 20, 40] is at place 1.8:
 # 20 + 0.8 · (40 − 20) = 36.
 #
-# How far could the median be off? We would have to repeat the whole experiment. The **bootstrap**
-# (Efron 1979) does it on paper: draw n of the n samples *with replacement*, take the median; do
-# this 2000 times. The middle 95 % of these medians are the interval: the 2.5th to the 97.5th
-# percentile. It needs no bell curve, only samples that do not depend on each other. Cost: resamples
-# · n numbers at once, and a seed, so that the same samples give the same interval.
+# How far could the median be off? The **bootstrap** (Efron 1979) repeats the experiment on paper:
+# draw n of the n samples *with replacement*, take the median; do this 2000 times. The middle 95 %
+# of these medians are the interval: the 2.5th to the 97.5th percentile. It needs no bell curve,
+# only samples that do not depend on each other.
 
 
 # %%
 #| export
-def percentile(samples: Sequence[float] | Array, q: float) -> float:
+def percentile(samples: Samples, q: float) -> float:
     """Return the value below which q percent of the samples lie, interpolated linearly."""
     values = np.sort(given.checked_samples(samples))
     given.checked_percent(q)
@@ -159,18 +148,12 @@ def percentile(samples: Sequence[float] | Array, q: float) -> float:
     ### END SOLUTION
 
 
-def bootstrap_interval(
-    samples: Sequence[float] | Array,
-    statistic: Callable[..., Array] = np.median,
-    confidence: float = 0.95,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> tuple[float, float]:
+def bootstrap_interval(samples: Samples, statistic: Callable[..., Array] = np.median,
+                       confidence: float = 0.95, resamples: int = 2000,
+                       seed: int = 0) -> tuple[float, float]:  # fmt: skip
     """Return the interval in which the statistic of new samples would lie.
 
-    Args:
-        statistic: Called as statistic(rows, axis=1), rows of shape (resamples, n).
-        seed: Of `np.random.default_rng`.
+    It is called as statistic(rows, axis=1), rows of shape (resamples, n).
     """
     values = given.checked_samples(samples)
     given.checked_confidence(confidence)
@@ -182,7 +165,7 @@ def bootstrap_interval(
     ### END SOLUTION
 
 
-def summarise(samples: Sequence[float] | Array) -> dict[str, float]:
+def summarise(samples: Samples) -> dict[str, float]:
     """Return count, mean, minimum, median with its interval (low, high), and p90, p99."""
     values = given.checked_samples(samples)
     low, high = bootstrap_interval(values)
@@ -206,25 +189,17 @@ print(f"to {found['high']:.2f}, p99 {found['p99']:.2f}")
 
 # %%
 #| test
-def test_percentiles_are_numpys():
+def test_percentiles_and_intervals():
     samples = np.random.default_rng(0).random(17)
-    for q in (0, 3, 50, 90, 100):
+    for q in (0, 3, 50, 100):
         np.testing.assert_allclose(percentile(samples, q), np.percentile(samples, q))
-    assert percentile([5.0], 99) == 5
-
-
-def test_the_interval_covers():
-    rng, hits = np.random.default_rng(0), 0
-    for _ in range(100):
-        low, high = bootstrap_interval(rng.normal(3, 1, 40), np.mean, resamples=400)
-        hits += low <= 3 <= high
-    assert 87 <= hits <= 99
-    assert bootstrap_interval([1, 2, 4], seed=5) == bootstrap_interval([1, 2, 4], seed=5)
+    rows = np.random.default_rng(0).normal(3, 1, (100, 40))
+    found = np.array([bootstrap_interval(row, np.mean, resamples=400) for row in rows])
+    assert 87 <= ((found[:, 0] <= 3) & (found[:, 1] >= 3)).sum() <= 99
 
 
 if __name__ == "__main__":
-    test_percentiles_are_numpys()
-    test_the_interval_covers()
+    test_percentiles_and_intervals()
 
 # %% [markdown]
 # ## Step 3: Is b faster than a?
@@ -243,17 +218,14 @@ if __name__ == "__main__":
 # *Worked:* d = [1, 2, 3], mean 2. Of the 8 choices only + + + and − − − reach |mean| ≥ 2: p = 0.25.
 # Three pairs can never do better; six can: 2/64 = 0.03. Above 12 pairs there are too many choices,
 # so draw 10,000 at random and count ours as one more: p = (1 + hits) / (1 + 10,000), never 0.
-#
-# A small p says that there is a difference, not that it is large; the interval says how large.
 
 
 # %%
 #| export
-def sign_flip_p(differences: Sequence[float] | Array, draws: int = 10_000, seed: int = 0) -> float:
+def sign_flip_p(differences: Samples, draws: int = 10_000, seed: int = 0) -> float:
     """Return how often random signs give a mean as far from 0 as that of the differences.
 
-    Tries all signs for up to 12 differences, else `draws` of them. Means that differ by rounding
-    alone (a 1e-12th part) count as equal.
+    Means that differ by rounding alone (a 1e-12th part) count as equal.
     """
     d = given.checked_samples(differences)
     ### BEGIN SOLUTION
@@ -271,11 +243,7 @@ def sign_flip_p(differences: Sequence[float] | Array, draws: int = 10_000, seed:
 def measure_pairs(
     a: Callable[[], Any], b: Callable[[], Any], repeats: int, calls: int, clock: Clock
 ) -> tuple[Array, Array]:
-    """Time a and b in turns: a first in the pairs 0, 2, 4 …, b first in the others.
-
-    Returns:
-        Seconds of a and of b, each of shape (repeats,).
-    """
+    """Time a and b in turns, a first in the pairs 0, 2, 4 …: seconds of a and of b, (repeats,)."""
     ### BEGIN SOLUTION
     seconds = np.empty((repeats, 2))
     for i in range(repeats):
@@ -285,7 +253,7 @@ def measure_pairs(
     ### END SOLUTION
 
 
-def compare_samples(a: Sequence[float] | Array, b: Sequence[float] | Array) -> Comparison:
+def compare_samples(a: Samples, b: Samples) -> Comparison:
     """Compare paired times in seconds: the i-th of a was measured beside the i-th of b."""
     a, b = given.checked_pairs(a, b)
     ### BEGIN SOLUTION
@@ -320,14 +288,8 @@ print(f"{found.speedup:.2f} ({found.low:.2f} to {found.high:.2f}), {found.verdic
 
 # %%
 #| test
-def test_the_sign_flip_test():
-    assert sign_flip_p([-1, 1]) == 1
-    assert sign_flip_p(np.ones(10)) == 2 / 1024
-    assert sign_flip_p(np.ones(40)) == 1 / 10_001
-    assert sign_flip_p(np.random.default_rng(0).normal(size=40)) > 0.05
-
-
 def test_pairs_take_turns():
+    assert (sign_flip_p([-1, 1]), sign_flip_p([1.0] * 40)) == (1, 1 / 10_001)
     clock, order = ManualClock(), []
 
     def system(name, seconds):
@@ -339,12 +301,10 @@ def test_pairs_take_turns():
 
     found = compare(system("a", 3), system("b", 2), warmup=0, repeats=8, clock=clock)
     assert "".join(order) == "abba" * 4
-    assert (round(found.speedup, 9), found.seconds_a, found.seconds_b) == (1.5, 3, 2)
-    assert found.verdict == "b is faster"
+    assert (round(found.speedup, 9), found.verdict) == (1.5, "b is faster")
 
 
 if __name__ == "__main__":
-    test_the_sign_flip_test()
     test_pairs_take_turns()
 
 # %% [markdown]
@@ -362,8 +322,8 @@ if __name__ == "__main__":
 #     finish   3  4  5        begin + service
 #     latency  3  3  3        finish - arrival: the second took 1 s of work and 2 s of waiting
 #
-# So the load need not be played out in real time: measure how long each answer takes, and compute
-# the waiting (Lindley 1952). That is exact as long as an answer takes as long under load as alone.
+# So measure how long each answer takes, and compute the waiting (Lindley 1952). That is exact as
+# long as an answer takes as long under load as alone.
 
 
 # %%
@@ -380,12 +340,7 @@ def arrival_times(rate: float, count: int, seed: int = 0) -> Array:
 
 
 def queue_latencies(arrivals: Array, service: Array) -> Array:
-    """Return seconds from arrival to finish, for one server that answers in order.
-
-    Args:
-        arrivals: When each query comes, ascending, shape (n,).
-        service: How long each takes, shape (n,).
-    """
+    """Return seconds from arrival (ascending) to finish, for one server that answers in order."""
     ### BEGIN SOLUTION
     latencies, finish = np.empty(len(arrivals)), 0.0
     for i, (arrival, seconds) in enumerate(zip(arrivals, service, strict=True)):
@@ -410,20 +365,14 @@ for load in (0.5, 0.8, 0.95):
 
 # %%
 #| test
-def test_arrivals_are_poisson():
-    gaps = np.diff(arrival_times(4.0, 5000, seed=1), prepend=0.0)
-    assert abs(gaps.mean() - 0.25) < 0.02
-    assert abs(gaps.std() - 0.25) < 0.02
-    np.testing.assert_array_equal(arrival_times(4.0, 5, 1), arrival_times(4.0, 5, 1))
-
-
 def test_queries_wait_for_each_other():
+    gaps = np.diff(arrival_times(4.0, 5000, seed=1), prepend=0.0)
+    np.testing.assert_allclose((gaps.mean(), gaps.std()), 0.25, atol=0.02)
     latencies = queue_latencies(np.array([0.0, 0.0, 10.0]), np.array([2.0, 2.0, 2.0]))
     np.testing.assert_allclose(latencies, [2, 4, 2])
 
 
 if __name__ == "__main__":
-    test_arrivals_are_poisson()
     test_queries_wait_for_each_other()
 
 # %% [markdown]
@@ -481,12 +430,7 @@ class SingleStream:
 
 
 class Server(SingleStream):
-    """Queries come at random; the 99th percentile of latency must stay within a bound.
-
-    Args:
-        rate: Queries a second.
-        bound: Seconds.
-    """
+    """Queries come at random, `rate` a second; the p99 of latency must be within `bound`."""
 
     def __init__(self, rate: float, bound: float, queries: int = 200, warmup: int = 3,
                  seed: int = 0, clock: Clock = time.perf_counter):  # fmt: skip
@@ -573,14 +517,11 @@ def test_scenarios_by_a_clock_of_our_own():
         clock.now += float(sum(batch))
 
     result = SingleStream(queries=4, warmup=1, clock=clock).run(system, [1, 2, 3])
-    assert seen == [[1], [1], [2], [3], [1]]
-    assert result.seconds == [1, 2, 3, 1]
-    seen.clear()
+    assert (seen, result.seconds) == ([[1], [1], [2], [3], [1]], [1, 2, 3, 1])
     result = Offline(2, repeats=2, warmup=0, clock=clock).run(system, [1, 2, 3])
-    assert (seen, result.value) == ([[1, 2], [3]] * 2, 0.5)
+    assert (seen[5:], result.value) == ([[1, 2], [3]] * 2, 0.5)
     result = Server(1e6, bound=9, queries=4, warmup=0, clock=clock).run(system, [1, 2, 3])
     np.testing.assert_allclose(result.seconds, [1, 3, 6, 7], atol=1e-4)
-    assert result.valid
 
 
 if __name__ == "__main__":
@@ -590,8 +531,7 @@ if __name__ == "__main__":
 # ## Step 6: A result that a machine can read
 #
 # A table in a message is lost; a file can be compared with next month's. It holds **all samples**,
-# not only the summary, so that a question you did not ask today can be answered; the settings; and
-# the machine. And its form has a version, so that a later reader knows what it reads.
+# so that a question you did not ask today can be answered; the settings; the machine; a version.
 #
 # JSON has no NaN. Python writes one all the same, which other languages then refuse:
 # `allow_nan=False` turns it into an error here. NumPy's numbers are unknown to `json`;
@@ -623,8 +563,7 @@ def benchmark(name: str, function: Callable[[], Any], warmup: int = 3, repeats: 
               calls: int = 1, clock: Clock = time.perf_counter) -> Result:  # fmt: skip
     """Measure the time of a function, and after that the memory of one more call.
 
-    Returns:
-        Scenario "Function", metric "median_s", settings {"warmup", "repeats", "calls"}.
+    Scenario "Function", metric "median_s", settings {"warmup", "repeats", "calls"}.
     """
     ### BEGIN SOLUTION
     seconds = measure(function, warmup, repeats, calls, clock)
@@ -648,19 +587,15 @@ print(again == result, f"{again.peak_memory_mb:.1f} MB", list(again.summary))
 # %%
 #| test
 def test_a_result_comes_back():
-    clock, calls = ManualClock(), []
+    clock = ManualClock()
 
     def work():
-        calls.append(np.ones(125_000))
-        calls.clear()
-        clock.now += 0.1
+        clock.now += np.ones(125_000)[0] / 10
 
     result = benchmark("work", work, repeats=4, clock=clock)
-    assert (result.name, result.scenario, round(result.value, 9)) == ("work", "Function", 0.1)
+    assert (result.scenario, round(result.value, 9)) == ("Function", 0.1)
     assert abs(result.peak_memory_mb - 1) < 0.05
     assert from_json(to_json(result)) == result
-    result.value = math.nan
-    np.testing.assert_raises(ValueError, to_json, result)
 
 
 if __name__ == "__main__":
@@ -685,8 +620,7 @@ print({way: f"{count}%" for way, count in fooled.items()})
 # {'a, then b': '53%', 'in pairs': '2%'}
 
 # %% [markdown]
-# And a true difference, on this machine: batches against single examples, one model, three
-# scenarios.
+# And a true difference, on this machine: batches against single examples, in three scenarios.
 
 # %%
 from tinytorch.core.autograd import no_grad
@@ -706,8 +640,7 @@ found = compare(lambda: [answer(images[i : i + 1]) for i in range(32)], lambda: 
 print(f"batch of 32: {found.speedup:.1f} times, {found.low:.1f} to {found.high:.1f}")
 single = SingleStream(queries=200).run(answer, images)
 print(f"SingleStream p90 {single.value * 1e6:.0f} microseconds")
-for size in (1, 8, 32):
-    print(f"Offline, batches of {size}: {Offline(size).run(answer, images).value:.0f} a second")
+print(f"Offline, batches of 32: {Offline(32).run(answer, images).value:.0f} a second")
 capacity = 1 / single.summary["mean"]
 for load in (0.3, 0.6, 0.9):
     result = Server(load * capacity, bound=1e-3, queries=1000).run(answer, images)
@@ -716,28 +649,22 @@ for load in (0.3, 0.6, 0.9):
 # Expected output:
 # batch of 32: ... times, ... to ...
 # SingleStream p90 ... microseconds
-# Offline, batches of 1: ... a second
-# Offline, batches of 8: ... a second
 # Offline, batches of 32: ... a second
 # Server at 30% of ... a second: median ... microseconds
 # Server at 60% of ... a second: median ... microseconds
 # Server at 90% of ... a second: median ... microseconds
 
 # %% [markdown]
-# On a machine with two cores, busy with other work: the batch of 32 was 24 times as fast (23 to
-# 25), since a call costs about 20 microseconds whatever is in it. The server's figures changed from
-# run to run, in one from 26 microseconds at 30 % to 10 ms at 90 %: one pause of the machine, and
-# all who come meanwhile wait, the longer the less room is left to catch up. In the simulation of
-# step 4, without pauses, the median latency rose from 1.0 to 7.8 times the work. So servers run far
-# below what they could do, or answer in batches what came while they were busy (module 20).
+# On a busy machine with two cores: the batch of 32 was 24 times as fast (23 to 25), since a call
+# costs about 20 microseconds whatever is in it. The server's median rose, in one run, from 26
+# microseconds at 30 % to 10 ms at 90 %: one pause of the machine, and all who come meanwhile wait,
+# the longer the less room is left to catch up. So servers run far below what they could do, or
+# answer in batches what came while they were busy (module 20).
 #
 # ## Pitfalls
 #
 # - **The best of many runs** of the new code against one run of the old. Same care for both.
-# - **Looking until it is significant.** Twenty looks at a level of 5 % find something. Fix the
-#   number of repeats before you look.
-# - **Work that is never done**: a result that nobody reads may be cached, or computed lazily.
-# - **Samples that depend on each other** (a slow minute) make the interval too narrow.
+# - **Looking until it is significant.** Fix the number of repeats before you look.
 # - **The mean of the 99th percentiles** of ten machines is no percentile. Put the samples together.
 # - **Coordinated omission**: a client that waits for each answer before it asks again never sees a
 #   queue. SingleStream is such a client; Server is not.
@@ -746,16 +673,14 @@ for load in (0.3, 0.6, 0.9):
 #
 # - `torch.utils.benchmark.Timer` warms up, chooses the number of calls by itself
 #   (`blocked_autorange`), sets one thread unless told otherwise, and waits for the GPU.
-# - It gives medians and interquartile ranges and marks what varies too much; it has no test.
 # - MLPerf's own load generator plays queries out in real time, and its Server run takes minutes at
 #   least: percentiles of a tail need thousands of queries.
 #
 # ## Sources
 #
-# - Efron 1979, "Bootstrap methods". Fisher 1935, *The Design of Experiments*: the sign-flip test.
-# - Lindley 1952, "The theory of queues with a single server".
-# - Georges, Buytaert and Eeckhout 2007, "Statistically rigorous Java performance evaluation".
-# - Reddi et al. 2020, "MLPerf inference benchmark". Dean and Barroso 2013, "The tail at scale".
+# Efron 1979 (bootstrap) · Fisher 1935, *The Design of Experiments* (sign-flip test) · Lindley 1952
+# (queues) · Georges, Buytaert and Eeckhout 2007, "Statistically rigorous Java performance
+# evaluation" · Reddi et al. 2020, "MLPerf inference benchmark" · Dean and Barroso 2013 (tails).
 #
 # ## Reflect (150–300 words)
 #
