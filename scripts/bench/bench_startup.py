@@ -20,7 +20,8 @@ LIMIT = 2.0
 COMMANDS = (
     *("", "--help", "status", "status --json", "module list", "module start 05", "module view 05"),
     *("checkpoint status", "checkpoint --help", "milestone list", "report show", "export 00"),
-    *("system info", "completion bash"),
+    *("system info", "completion bash", "checkpoint status --detailed", "checkpoint unlock"),
+    *("checkpoint hint 14", "milestone info 03", "milestone timeline"),
 )
 UNLIMITED = ("system doctor", "notebook sync 00")
 

@@ -402,7 +402,7 @@ def test_annotations_take_the_first_failure_of_each_checkpoint_first():
     assert titles[1].startswith("10 text")
     assert titles[2].startswith("06 optimization"), "blocked ones come last of the ladder's"
     assert titles[3].startswith("C2 batches_of_one"), "and after them the custom ones"
-    assert titles[3] == "05 differentiation%3A test_differentiation_5"
+    assert titles[4] == "05 differentiation%3A test_differentiation_5"
     assert annotations(sample("empty")) == []
     assert annotations(sample("passed")) == []
 
