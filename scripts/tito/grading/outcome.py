@@ -22,7 +22,7 @@ HINTS = {
     "RecursionError": "it calls itself too deep: does it never end, or should it be a loop?",
 }
 _PLACE = re.compile(
-    r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py)):(?P<line>\d+): (?P<fact>.*)", re.DOTALL
+    r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py))(:(?P<line>\d+))?: (?P<fact>.*)", re.DOTALL
 )
 _ABSENT = re.compile(r"module 'tinytorch\.core\.(?P<module>\w+)' has no attribute '(?P<name>\w+)'")
 SPELLING = "is it spelt as in the text of its step, and defined at the left margin?"
@@ -55,9 +55,10 @@ def _import(message: str) -> dict[str, Any]:
     parts["hint"] = "every test of this module waits until it can be imported"
     if place := _PLACE.match(message):
         fact = place["fact"].removesuffix("; mend this line")
-        parts["headline"] = fit(f"{place['name']}:{place['line']}: {fact}")
+        at = f"{place['name']}:{place['line']}" if place["line"] else place["name"]
+        parts["headline"] = fit(f"{at} cannot be imported: {fact}")
         parts["got"] = fact if parts["headline"].endswith("…") else ""
-        line = {"file": place["file"], "line": int(place["line"]), "function": ""}
+        line = {"file": place["file"], "line": int(place["line"] or 1), "function": ""}
         parts["traceback"] = [line]
     return parts
 
