@@ -122,14 +122,14 @@ def pictures(rng, n=40, channels=3, height=5, width=4):
     return rng.random((n, channels, height, width), dtype=np.float32) + 0.5
 
 
-@asks("imports", step=1, of="TensorDataset", hint="each of them gives a batch of what it was given")
+@asks("imports", step=1, of="TensorDataset", hint="each name comes from one step; run tito test 08")
 def test_everything_is_there():
     """Make one of everything that the module exports, and use it."""
     data, image = TensorDataset(*rows(6)), np.ones((1, 4, 4), np.float32)
     expect(Subset(data, [4, 5])[0][1], 40, call="Subset(data, [4, 5])[0][1]")
     expect_equal(len(random_split(data, [4, 2], seed=0)), 2, call="len(random_split(data, [4, 2]))")
     expect(default_collate([1, 2]), [1, 2], call="default_collate([1, 2])")
-    expect_equal(len(DataLoader(data, batch_size=4)), 2, call="len(DataLoader(data, batch_size=4))")
+    expect_equal(len(DataLoader(data, batch_size=3)), 2, call="len(DataLoader(data, batch_size=3))")
     chain = Compose([RandomHorizontalFlip(), RandomCrop(3), Normalize(1, 1)])
     expect(chain(image), np.zeros((1, 3, 3)), call="Compose([…])(image)")
     expect(PixelArray(np.array([255], np.uint8))[0], 1, call="PixelArray(…)[0]")
@@ -205,7 +205,9 @@ def test_collate_stacks_fields_and_keeps_dtypes(rng):
     expect_equal(list(named["b"]), ["x", "y"], call="default_collate(dictionaries)['b']")
 
 
-@asks("functionality", step=3, of="default_collate", hint="compare all shapes with the first")
+@asks(
+    "functionality", step=3, of="default_collate", hint="compare all shapes; checks.unlike words it"
+)
 def test_collate_names_the_shapes_that_do_not_match():
     """Collate two samples of shape (3,) with one of shape (4,)."""
     samples = [np.zeros(3), np.zeros(3), np.zeros(4)]
@@ -246,7 +248,9 @@ def test_every_sample_comes_once_with_its_label():
         loader = DataLoader(x, y, batch_size=5, **options)
         batches = one_epoch(loader)
         sizes = [len(labels) for _, labels in batches]
-        expect_equal(sizes, [5, 5, 5, 5, 3], call=f"sizes of batches, {options}")
+        words = "".join(f", {name}={value}" for name, value in options.items())
+        call = f"sizes of batches, batch_size=5{words}"
+        expect_equal(sizes, [5, 5, 5, 5, 3], call=call)
         expect_equal(len(loader), 5, call="len(loader)")
         labels = np.concatenate([labels for _, labels in batches])
         images = np.concatenate([images for images, _ in batches])
@@ -265,7 +269,12 @@ def test_epochs_differ_and_a_seed_repeats_them(rng):
     )
     first, second, third = labels_of(a), labels_of(a), labels_of(other)
     expect_true(first != y.tolist(), call="shuffle=True", expected="a random order", got=first[:8])
-    expect_true(first != second, call="two epochs", expected="different orders", got=second[:8])
+    expect_true(
+        first != second,
+        call="two epochs",
+        expected="different orders",
+        got=f"{second[:5]} … in both",
+    )
     expect_equal([labels_of(b), labels_of(b)], [first, second], call="two epochs, the same seed")
     expect_true(third != first, call="another seed", expected="another order", got=third[:8])
     resumed.set_epoch(1)

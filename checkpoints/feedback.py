@@ -170,6 +170,8 @@ def expect(
         raise Mismatch(headline, **words, **sides)
     if dtype is not None and array.dtype != np.dtype(dtype):
         headline = f"{call}: expected dtype {np.dtype(dtype)}, got {array.dtype}"
+        with np.errstate(all="ignore"):
+            sides["expected"] = show(wanted.astype(dtype))
         raise Mismatch(headline, **words, **sides)
     with np.errstate(all="ignore"):
         wrong = ~np.isclose(array, wanted, rtol=rtol, atol=atol, equal_nan=True)
