@@ -180,6 +180,8 @@ def ask(requests, **settings):
     server = doubling(**settings)
     try:
         return [server.handle(m, p, KIND, body.encode()) for m, p, body in requests]
+    except KeyError as error:  # what a broken model raises, and nothing else
+        return [(f"{error!r} was raised", {}, b"")]
     finally:
         server.close()
 
@@ -298,7 +300,7 @@ def folder_of_its_own(tmp_path):
         yield
 
 
-@asks("imports", step=1, of="build", hint="every name of the table of exports is needed")
+@asks("imports", step=1, of="build", hint="each name comes from one step; run tito test 20")
 def test_everything_is_there():
     """Call something of each name of the module once."""
     expect_equal(WORK.drawn({"type": "ReLU"})[:4], "ReLU", call='repr(build({"type": "ReLU"}))[:4]')
@@ -450,7 +452,9 @@ def test_every_request_has_an_answer():
     for line in lines:
         expect_true(line in text, call="GET /metrics", expected=line, got=text)
     failed = WORK.ask([("POST", "/predict", good), ("GET", "/health", "")], broken=True)
-    expect_equal([response[0] for response in failed], [500, 200], call="a failing model")
+    hint = "what is raised, and is no Refusal, becomes a 500"
+    statuses = [response[0] for response in failed]
+    expect_equal(statuses, [500, 200], call="statuses with a model that fails", hint=hint)
 
 
 @asks("functionality", step=3, of="InferenceServer.predict", hint="503, and cancel the rest")
