@@ -161,7 +161,12 @@ def layer_with_biases(rng, C, H, **settings):
     return layer
 
 
-@asks("imports", step=7, of="MultiHeadAttention", hint="every name of the table of exports")
+@asks(
+    "imports",
+    step=7,
+    of="MultiHeadAttention",
+    hint="each name comes from one step; run tito test 12",
+)
 def test_attention_is_there():
     """Use each export once and look at the shapes."""
     x = Tensor(np.ones((2, 3, 4), np.float32))
