@@ -15,7 +15,6 @@ from checkpoints.feedback import (
     expect,
     expect_at_most,
     expect_equal,
-    expect_raises,
     expect_true,
     probe,
     timed,
@@ -201,10 +200,11 @@ class Mine(Linear):
     """A subclass of a known layer."""
 
 
-def flops_of(name):
+def flops_of():
+    """Those of a convolution with and without bias, and of a subclass of Linear."""
     image, rows = Tensor(np.zeros((3, 4, 9, 12))), Tensor(np.zeros((5, 7)))
-    layer = {"conv": Conv2d(True), "conv without bias": Conv2d(False), "subclass": Mine(7, 3)}[name]
-    return count_flops(layer, rows if name == "subclass" else image)
+    convolutions = [count_flops(Conv2d(bias), image) for bias in (True, False)]
+    return [*convolutions, count_flops(Mine(7, 3), rows)]
 
 
 def uncounted():
@@ -312,9 +312,7 @@ def test_peaks_and_what_is_kept():
     expect_equal(tracing, False, call="tracemalloc.is_tracing() afterwards")
 
 
-@asks(
-    "functionality", step=1, of="memory_section", hint="what must happen anyway stands in finally"
-)
+@asks("functionality", step=1, of="memory_section", hint="what must happen stands in finally")
 def test_a_failing_section_is_closed():
     """Raise a ValueError within two sections, and measure 0.8 MB in a third."""
     caught, sections, peak, tracing = WORK.broken_section()
@@ -332,33 +330,18 @@ def test_a_running_trace_goes_on():
     expect_equal(still, True, call="tracemalloc.is_tracing() afterwards")
 
 
-@asks("functionality", step=2, of="open_span", hint="the innermost open span is the parent")
+@asks("functionality", step=2, of="open_span", hint="the innermost is the parent; always close")
 def test_spans_nest():
-    """Time two dinners: cooking and waiting, eating, a minute of neither; then a short walk."""
+    """Time two dinners, cooked, eaten or burnt, then a short walk, which is no part of them."""
     rows = [(0, "dinner", 2, 102), (1, "cook", 2, 70), (2, "wait", 2, 10), (1, "eat", 2, 30)]
     got = span_rows(WORK.evening(2))
-    expect_equal(
-        got,
-        [*rows, (0, "walk", 1, 2), (1, "wait", 1, 2)],
-        call="depth, name, calls, seconds of the spans",
-    )
-    costs = {row[0]: row[1:3] for row in WORK.costs(WORK.evening(2))}
-    wanted = {"dinner": (2, 2), "cook": (2, 60), "wait": (3, 12), "eat": (2, 30), "walk": (1, 0)}
-    expect_equal(costs, wanted, call="calls and own seconds")
-
-
-@asks("functionality", step=2, of="open_span", hint="what must happen anyway stands in finally")
-def test_a_failing_span_is_closed():
-    """Burn the dinner twice, then walk: this is no part of the dinner."""
+    walk, call = [(0, "walk", 1, 2), (1, "wait", 1, 2)], "depth, name, calls, seconds of the spans"
+    expect_equal(got, rows + walk, call=call)
     rows = [(0, "dinner", 2, 72), (1, "cook", 2, 70), (2, "wait", 2, 10)]
-    rows += [(0, "walk", 1, 2), (1, "wait", 1, 2)]
-    got = span_rows(WORK.evening(2, True))
-    expect_equal(got, rows, call="depth, name, calls, seconds of the spans")
+    expect_equal(span_rows(WORK.evening(2, True)), rows + walk, call=call + ", burnt")
 
 
-@asks(
-    "functionality", step=3, of="product_flops", hint="two for each weight of a row, one for bias"
-)
+@asks("functionality", step=3, of="product_flops", hint="two for each weight, one for bias")
 def test_flops_of_linear(rng):
     """Count Linear(7, 3) on inputs of several shapes, with and without a bias."""
     for shape in ((7,), (5, 7), (2, 4, 7)):
@@ -368,15 +351,12 @@ def test_flops_of_linear(rng):
             expect_equal(count_flops(Linear(7, 3, bias), x), numbers * (14 + bias), call=call)
 
 
-@asks(
-    "functionality", step=3, of="product_flops", hint="a row is all behind the weight's first axis"
-)
+@asks("functionality", step=3, of="product_flops", hint="a row is all behind the first axis")
 def test_flops_of_convolution_and_subclass():
     """Count a convolution of weight (6, 2, 3, 5) and output (3, 6, 7, 8), and a class of Linear."""
     numbers = 3 * 6 * 7 * 8
-    wanted = {"conv": numbers * 61, "conv without bias": numbers * 60, "subclass": 15 * 15}
-    for name, flops in wanted.items():
-        expect_equal(WORK.flops_of(name), flops, call=f"count_flops({name}, x)")
+    wanted = [numbers * 61, numbers * 60, 15 * 15]
+    expect_equal(WORK.flops_of(), wanted, call="count_flops of Conv2d, without bias; of a subclass")
 
 
 @asks("functionality", step=3, of="layer_flops", hint="what nobody knows is None, and is said")
@@ -389,9 +369,7 @@ def test_what_is_not_counted_is_said():
     expect_equal(ruled, 214, call="count_flops(…, rules={'Odd': …})")
 
 
-@asks(
-    "functionality", step=3, of="count_parameters", hint="shared ones once; frozen ones on request"
-)
+@asks("functionality", step=3, of="count_parameters", hint="frozen ones on request")
 def test_parameters_are_counted():
     """Count a model that shares a weight and has a frozen bias."""
     counts = WORK.parameters()
@@ -428,7 +406,6 @@ def test_counting_leaves_no_trace():
     modes, drawn = WORK.modes()
     expect_equal(drawn, [(False, False)], call="training and requires_grad while counting")
     expect_equal(modes, [True, True, False, True], call="modes after counting")
-    expect_raises(TypeError, count_flops, 3, call="count_flops(3)", mentions=["Module"])
 
 
 @asks("functionality", step=5, of="bar", hint="round where it begins and ends, never its length")
@@ -444,9 +421,7 @@ def test_bars_meet():
     expect_equal(bar(0, 0, 0, 3), "   ", call="bar(0, 0, 0, 3)")
 
 
-@asks(
-    "functionality", step=5, of="flame", hint="parts begin where the span does, one after another"
-)
+@asks("functionality", step=5, of="flame", hint="parts begin where the span does, in turn")
 def test_the_picture():
     """Report two dinners of 51 minutes and a walk of 2 in 52 columns."""
     lines = WORK.evening(2).report(52).splitlines()[1:]
@@ -485,9 +460,7 @@ def test_a_model_is_accounted(rng):
     expect_equal(profiler.flops, 2 * (260 + 20 + 132), call="profiler.flops")
 
 
-@asks(
-    "integration", step=1, of="memory_section", hint="Adam's two averages stay; SGD keeps nothing"
-)
+@asks("integration", step=1, of="memory_section", hint="Adam's two averages stay")
 def test_a_training_step_is_measured():
     """Measure what a first update keeps, in copies of the parameters, and where a step goes."""
     for kind, copies in (("SGD", 0), ("Adam", 2)):
@@ -500,12 +473,10 @@ def test_a_training_step_is_measured():
     expect_equal(rows, wanted, call="depth, name and calls of a watched step")
 
 
-@asks(
-    "performance", step=4, of="watch_layers", hint="two readings of the clock, a little bookkeeping"
-)
+@asks("performance", step=4, of="watch_layers", hint="two readings of the clock, no more")
 def test_watching_is_cheap():
-    """Call a small layer 300 times, watched and not."""
-    plain, watched = (timed(WORK.many_calls(300, w), repeat=7) for w in (False, True))
-    expect_at_most(watched / plain, 25, call="300 watched calls", what="time against unwatched")
+    """Call a small layer 150 times, watched and not."""
+    plain, watched = (timed(WORK.many_calls(150, w), repeat=5) for w in (False, True))
+    expect_at_most(watched / plain, 25, call="150 watched calls", what="time against unwatched")
     spans = WORK.places(2), WORK.places(50)
     expect_equal(spans, (6, 6), call="spans after 2 and after 50 calls")
