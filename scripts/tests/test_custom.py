@@ -66,11 +66,17 @@ def test_a_wrong_framework_fails_it_with_the_usual_words(small, ladder):
     path = small / ladder.by_id["01"].source
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("return x.mean(", "return x.sum("), encoding="utf-8")
+    place = r"look at +modules/01_tensor/tensor.py:\d+ \(step \d+\), then: tito checkpoint run C1"
     shown = tito(small, "checkpoint", "run", "C1")
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"C1 rows: (failed|partial)", shown.stdout)
-    assert re.search(r"look at +modules/01_tensor/tensor.py:\d+ \(step \d+\)", shown.stdout)
+    assert re.search(place, shown.stdout)
     assert tito(small, "checkpoint", "test", "rows").returncode == 1
+    stub = 'raise NotImplementedError("module 01, step 6: mean")'
+    path.write_text(re.sub(r"return x\.mean\(.*", stub, text), encoding="utf-8")
+    shown = tito(small, "checkpoint", "run", "C1")
+    assert "C1 rows: not started" in shown.stdout, shown.stdout + shown.stderr
+    assert re.search(place, shown.stdout)
 
 
 def test_a_students_own_code_cannot_judge_the_ladder(small, ladder):

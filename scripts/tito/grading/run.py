@@ -162,7 +162,8 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
     file, line, step = outcome.file, outcome.line, outcome.step
     headline = parts["headline"]
     # The module's own lines first: an error that an earlier one raises is often made here.
-    own = [f for f in frames if f.file == rung.source]
+    home = outcome.file if isinstance(rung, Custom) else rung.source
+    own = [f for f in frames if f.file == home]
     own = own or [f for f in frames if f.file.startswith("modules/")]
     if own:
         file, line = own[-1].file, own[-1].line
