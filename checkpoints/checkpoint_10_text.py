@@ -29,7 +29,6 @@ from tinytorch.core.tokenization import (
     learn_merges_slowly,
     merge,
     most_frequent,
-    split_words,
     to_bytes,
     word_counts,
 )
@@ -123,58 +122,33 @@ def as_pairs(merges):
     return [tuple(pair) for pair in merges]
 
 
-@asks("imports", step=1, of="CharTokenizer", hint="both tokenizers train, and then know their size")
-def test_the_tokenizers_are_there():
-    """Train CharTokenizer and BPETokenizer on a short text and read vocab_size."""
+@asks("imports", step=1, of="CharTokenizer", hint="the steps are functions that can be used alone")
+def test_everything_is_there():
+    """Train both tokenizers, and call the functions that they are made of."""
     expect_equal(CharTokenizer("abba").vocab_size, 2, call="CharTokenizer('abba').vocab_size")
     trained = BPETokenizer().train("abababab", 258)
     expect_equal(trained.vocab_size, 258, call="BPETokenizer().train('abababab', 258).vocab_size")
-
-
-@asks("imports", step=3, of="count_pairs", hint="the steps are functions that can be used alone")
-def test_the_steps_are_there():
-    """Call the functions that byte-pair encoding is made of."""
-    expect_equal(list(to_bytes("é")), [195, 169], call="to_bytes('é')")
     expect_equal(dict(word_counts(["go go"])), {b"go": 1, b" go": 1}, call="word_counts(['go go'])")
-    expect_equal(int(count_pairs([([7, 8], 2)])[7, 8]), 2, call="count_pairs([([7, 8], 2)])")
-    expect_equal(as_pairs(learn_merges({b"ab": 2}, 1)), [(97, 98)], call="learn_merges")
-    expect_equal(
-        as_pairs(learn_merges_slowly({b"ab": 2}, 1)), [(97, 98)], call="learn_merges_slowly"
-    )
-
-
-@asks("functionality", step=1, of="CharTokenizer.train", hint="ids count the sorted characters")
-def test_characters_are_numbered_in_sorted_order():
-    """Train CharTokenizer on "hello" and encode it: e is 0, h is 1, l is 2, o is 3."""
-    tokenizer = CharTokenizer("hello")
-    expect_equal(tokenizer.encode("hello"), [1, 0, 2, 2, 3], call="CharTokenizer.encode('hello')")
-    expect_equal(tokenizer.decode([3, 0]), "oe", call="CharTokenizer.decode([3, 0])")
+    for learn in (learn_merges, learn_merges_slowly):
+        expect_equal(as_pairs(learn({b"ab": 2}, 1)), [(97, 98)], call="both ways to learn merges")
 
 
 @asks("functionality", step=1, of="CharTokenizer.encode", hint="a character is a str of length 1")
 def test_characters_of_any_script_round_trip(rng):
     """Encode and decode a text of many scripts; its ids are ranks in sorted order."""
     text = mixed_text(rng)
-    tokenizer = CharTokenizer().train(text)
-    alphabet = sorted(set(text))
+    tokenizer, alphabet = CharTokenizer().train(text), sorted(set(text))
     ids = tokenizer.encode(text)
     expect_equal(ids, [alphabet.index(c) for c in text], call="CharTokenizer.encode")
-    expect_equal(tokenizer.decode(ids), text, call="CharTokenizer.decode")
     expect_equal(tokenizer.decode(np.array(ids)), text, call="CharTokenizer.decode(array)")
 
 
 @asks("functionality", step=1, of="CharTokenizer.encode", hint="nothing may be dropped silently")
 def test_unknown_characters_and_ids_are_refused():
-    """Encode "abxc" with an alphabet of abc, and decode ids that do not exist."""
-    tokenizer = CharTokenizer("abc")
-    expect_raises(
-        ValueError, tokenizer.encode, "abxc", call="CharTokenizer.encode", mentions=["'x'", 2]
-    )
-    for wrong in ([0, 3], [-1]):
-        expect_raises(
-            ValueError, tokenizer.decode, wrong, call=f"CharTokenizer.decode({wrong})",
-            mentions=[wrong[-1]], hint="negative indices of a list count from its end",
-        )  # fmt: skip
+    """Encode "abxc" with an alphabet of abc, and decode an id that does not exist."""
+    encode, decode = CharTokenizer("abc").encode, CharTokenizer("abc").decode
+    expect_raises(ValueError, encode, "abxc", call="CharTokenizer.encode", mentions=["'x'", 2])
+    expect_raises(ValueError, decode, [-1], call="CharTokenizer.decode([-1])", mentions=[-1])
 
 
 @asks("functionality", step=2, of="to_bytes", hint="UTF-8 has one to four bytes a character")
@@ -190,9 +164,7 @@ def test_text_becomes_bytes_and_half_characters_are_refused():
 def test_pairs_count_overlaps_and_weights(rng):
     """Count pairs in `aaa` (2 of them) and in random words with weights."""
     expect_equal(int(count_pairs([([5, 5, 5], 1)])[5, 5]), 2, call="count_pairs of [5, 5, 5]")
-    parts = [
-        ([int(t) for t in rng.integers(0, 3, rng.integers(0, 9))], int(w)) for w in range(1, 9)
-    ]
+    parts = [(rng.integers(0, 3, rng.integers(0, 9)).tolist(), weight) for weight in range(1, 9)]
     expected, counts = pairs_of(parts), count_pairs(parts)
     for pair, count in expected.items():
         expect_equal(int(counts.get(pair, 0)), count, call=f"count_pairs(…)[{pair}]")
@@ -216,12 +188,10 @@ def test_merging_goes_from_left_to_right(rng):
         expect_equal(merge(tokens, pair, 7), merged(tokens, pair, 7), call=f"merge({tokens}, …)")
 
 
-@asks("functionality", step=5, of="word_counts", hint="the pieces together are the text")
+@asks("functionality", step=4, of="word_counts", hint="the pieces together are the text")
 def test_words_are_counted_and_nothing_is_lost(rng):
     """Count the words of several texts, white space and signs included."""
     texts = ["the cat  sat.\n", mixed_text(rng), "the cat's 42 "]
-    for text in texts:
-        expect_equal("".join(split_words(text)), text, call="''.join(split_words(text))")
     expected = Counter(piece for text in texts for piece in pieces(text))
     expect_equal(dict(word_counts(texts)), dict(expected), call="word_counts")
 
@@ -229,15 +199,13 @@ def test_words_are_counted_and_nothing_is_lost(rng):
 @asks("functionality", step=4, of="learn_merges_slowly", hint="count, take the best, merge, again")
 def test_slow_training_follows_gage():
     """Learn the merges of aaabdaaabac: aa, ab, and then the two of them together."""
-    gage = {b"aaabdaaabac": 1}
-    call = "learn_merges_slowly({b'aaabdaaabac': 1}, 100)"
-    expect_equal(
-        as_pairs(learn_merges_slowly(gage, 100)), [(97, 97), (97, 98), (256, 257)], call=call
-    )
-    expect_equal(as_pairs(learn_merges_slowly(gage, 1)), [(97, 97)], call=call.replace("100", "1"))
+    for number in (100, 1):
+        got = as_pairs(learn_merges_slowly({b"aaabdaaabac": 1}, number))
+        call = f"learn_merges_slowly({{b'aaabdaaabac': 1}}, {number})"
+        expect_equal(got, [(97, 97), (97, 98), (256, 257)][:number], call=call)
 
 
-@asks("functionality", step=6, of="Chain.merge", hint="each merge changes the pairs on both sides")
+@asks("functionality", step=5, of="Chain.merge", hint="each merge changes the pairs on both sides")
 def test_chain_keeps_its_counts_exact(rng):
     """Merge three pairs in a Chain and compare its counts with counting again."""
     words = {bytes(rng.integers(97, 100, n).tolist()): int(n) for n in (12, 3, 7, 20)}
@@ -254,9 +222,7 @@ def test_chain_keeps_its_counts_exact(rng):
         expect_true(not missing, call="Chain.merge", expected="all new pairs", got=str(missing))
 
 
-@asks(
-    "functionality", step=6, of="learn_merges", hint="a heap entry may be out of date: look again"
-)
+@asks("functionality", step=5, of="learn_merges", hint="a heap entry may be out of date")
 def test_fast_training_learns_what_the_definition_says(rng):
     """Learn merges from random words, many of them with runs and ties, and compare."""
     for letters, longest in ((1, 40), (2, 25), (3, 12), (20, 12)):
@@ -268,27 +234,18 @@ def test_fast_training_learns_what_the_definition_says(rng):
         expect_equal(got, reference_merges(words, 30), call=f"learn_merges({words}, 30)"[:70])
 
 
-@asks(
-    "functionality", step=7, of="BPETokenizer.train", hint="256 bytes, then merges, then specials"
-)
+@asks("functionality", step=6, of="BPETokenizer.train", hint="bytes, then merges, then specials")
 def test_training_fills_the_vocabulary_that_was_asked_for(rng):
-    """Train BPETokenizer and compare its merges, ids and size; then refuse 255 and ""."""
+    """Train BPETokenizer and compare its merges, ids and size."""
     text = babble(rng, 300)
     tokenizer = BPETokenizer().train(text, 300)
     expected = reference_merges(Counter(pieces(text)), 44)
     got = [(tuple(pair), number) for pair, number in dict(tokenizer.merges).items()]
     expect_equal(got, [(p, 256 + i) for i, p in enumerate(expected)], call="BPETokenizer.merges")
     expect_equal(tokenizer.vocab_size, 300, call="BPETokenizer.vocab_size")
-    train = BPETokenizer().train
-    expect_raises(
-        ValueError, train, "ab", 255, call="BPETokenizer.train('ab', 255)", mentions=[255]
-    )
-    expect_raises(
-        ValueError, train, "", 300, call="BPETokenizer.train('', 300)", mentions=["empty"]
-    )
 
 
-@asks("functionality", step=7, of="BPETokenizer.encode_word", hint="first learned, first applied")
+@asks("functionality", step=6, of="BPETokenizer.encode_word", hint="first learned, first applied")
 def test_encoding_applies_merges_in_the_order_learned(rng):
     """Encode new text and compare with applying every merge in turn."""
     trained = BPETokenizer().train("aaabdaaabac", 259)
@@ -300,7 +257,7 @@ def test_encoding_applies_merges_in_the_order_learned(rng):
     expect_equal(tokenizer.encode(new), reference_encode(pieces(new), merges), call="encode")
 
 
-@asks("functionality", step=7, of="BPETokenizer.decode", hint="join the bytes of all tokens first")
+@asks("functionality", step=6, of="BPETokenizer.decode", hint="join the bytes of all tokens first")
 def test_any_unicode_text_round_trips(rng):
     """Encode and decode texts of all scripts, also those that training never saw."""
     emoji = BPETokenizer().train("🙂🙂🙂", 256)
@@ -308,12 +265,11 @@ def test_any_unicode_text_round_trips(rng):
     expect_equal(emoji.decode([65, 240, 159]), "A\ufffd", call="decode of half a character")
     tokenizer = BPETokenizer().train(mixed_text(rng, 2000), 400)
     for text in (mixed_text(rng), babble(rng, 20), "", "\x00\r\n", "\u2028 \u00a0\U0010ffff"):
-        ids = tokenizer.encode(text)
+        ids = np.array(tokenizer.encode(text), int)
         expect_equal(tokenizer.decode(ids), text, call="decode(encode(text))")
-        expect_equal(tokenizer.decode(np.array(ids, int)), text, call="decode(array of ids)")
 
 
-@asks("functionality", step=7, of="BPETokenizer.decode", hint="a negative index of a list is valid")
+@asks("functionality", step=6, of="BPETokenizer.decode", hint="a negative index of a list is valid")
 def test_ids_outside_the_vocabulary_are_refused():
     """Decode ids -1 and vocab_size."""
     tokenizer = BPETokenizer().train("abababab", 258)
@@ -322,14 +278,12 @@ def test_ids_outside_the_vocabulary_are_refused():
         expect_raises(ValueError, tokenizer.decode, [97, wrong], call=call, mentions=[wrong, 258])
 
 
-@asks("functionality", step=8, of="encode_parts", hint="a special token is one id, never cut")
+@asks("functionality", step=6, of="BPETokenizer.encode", hint="one id, never cut")
 def test_special_tokens_are_never_cut(rng):
     """Train with two special tokens, one inside the other, and encode text that has them."""
-    marks = ["<|a|>", "<|a|>b"]
     text = babble(rng, 100) + "<|a|><|a|><|a|>" + babble(rng, 100)
-    tokenizer = BPETokenizer().train(text, 320, special_tokens=marks)
+    tokenizer = BPETokenizer().train(text, 320, special_tokens=["<|a|>", "<|a|>b"])
     expect_equal(tokenizer.vocab_size, 320, call="BPETokenizer.vocab_size with two specials")
-    expect_equal(tokenizer.encode("<|a|>"), [318], call="encode('<|a|>')")
     ids = tokenizer.encode("no<|a|>b<|a|>no")
     expect_equal([i for i in ids if i >= 318], [319, 318], call="encode('no<|a|>b<|a|>no')")
     expect_equal(tokenizer.decode(ids), "no<|a|>b<|a|>no", call="decode(encode(…))")
@@ -337,53 +291,17 @@ def test_special_tokens_are_never_cut(rng):
     expect_equal(ordinary, list(b"<|a|>"), call="encode('<|a|>', allow_special=False)")
 
 
-@asks("functionality", step=9, of="to_record", hint="the order of the merges is their meaning")
+@asks("integration", step=6, of="BPETokenizer.encode", hint="what is saved must be all that counts")
 def test_a_saved_tokenizer_loads_unchanged(rng):
-    """Save a tokenizer, load it, and compare merges, special tokens and encodings."""
-    text = babble(rng, 200)
-    saved = BPETokenizer().train(text, 300, special_tokens=["<z>", "<a>"])
-    saved.save(BESIDE.path("tokenizer.json"))
-    loaded = BPETokenizer.load(BESIDE.path("tokenizer.json"))
-    merges = reference_merges(Counter(pieces(text)), 42)
-    expect_equal([tuple(p) for p in dict(loaded.merges)], merges, call="load(…).merges")
-    expect_equal(dict(loaded.special_tokens), {"<z>": 298, "<a>": 299}, call="special_tokens")
+    """Save a tokenizer, load it, and compare special tokens and encodings."""
+    text, path = babble(rng, 200), BESIDE.path("tokenizer.json")
+    BPETokenizer().train(text, 300, special_tokens=["<z>", "<a>"]).save(path)
+    loaded, merges = BPETokenizer.load(path), reference_merges(Counter(pieces(text)), 42)
     expected = [298, *reference_encode(pieces(text), merges), 299]
     expect_equal(loaded.encode(f"<z>{text}<a>"), expected, call="load(…).encode")
-    chars = BESIDE.path("chars.json")
-    CharTokenizer(text).save(chars)
-    got = CharTokenizer.load(chars).encode(text)
-    expect_equal(
-        got, [sorted(set(text)).index(c) for c in text], call="CharTokenizer.load(…).encode"
-    )
-    refuse = BPETokenizer.load
-    expect_raises(ValueError, refuse, chars, call="BPETokenizer.load of a CharTokenizer")
 
 
-@asks("functionality", step=9, of="from_record", hint="a merge can only join what came before it")
-def test_a_damaged_file_is_refused():
-    """Read a record whose second merge uses an id that does not exist yet."""
-    from tinytorch.core.tokenization import from_record
-
-    good = {"merges": [[97, 98], [256, 97]], "special_tokens": ["<e>"]}
-    merges, marks = from_record(good, "good.json")
-    expect_equal(as_pairs(merges), [(97, 98), (256, 97)], call="from_record(good)[0]")
-    expect_equal(list(marks), ["<e>"], call="from_record(good)[1]")
-    bad = {"merges": [[97, 98], [257, 97]], "special_tokens": []}
-    expect_raises(ValueError, from_record, bad, "bad.json", call="from_record", mentions=["257", 1])
-
-
-@asks("integration", step=7, of="BPETokenizer", hint="train, encode and decode share one table")
-def test_training_is_deterministic_and_independent_of_history(rng):
-    """Train two tokenizers on one text, one of them after another text: they must agree."""
-    text, other = babble(rng, 300), babble(rng, 300)
-    expected = reference_encode(pieces(text), reference_merges(Counter(pieces(text)), 60))
-    used = BPETokenizer().train(other, 400)
-    used.encode(text)
-    for tokenizer in (BPETokenizer(), used):
-        expect_equal(tokenizer.train(text, 316).encode(text), expected, call="train(…).encode")
-
-
-@asks("integration", step=7, of="BPETokenizer.encode", hint="frequent pairs became single tokens")
+@asks("integration", step=6, of="BPETokenizer.encode", hint="frequent pairs became single tokens")
 def test_a_larger_vocabulary_shortens_held_out_text(rng):
     """Encode new text of the same language with growing vocabularies; round-trip each time."""
     text = babble(rng, 2000)
@@ -396,9 +314,8 @@ def test_a_larger_vocabulary_shortens_held_out_text(rng):
         lengths.append(len(ids))
     expect_equal(lengths[0], len(new.encode()), call="tokens with a vocabulary of 256")
     ok = lengths[2] < 0.6 * lengths[0] and lengths[2] < lengths[1] < lengths[0]
-    expect_true(
-        ok, call="tokens by vocabulary", expected="ever fewer, 40% less at 500", got=lengths
-    )
+    call = "tokens by vocabulary"
+    expect_true(ok, call=call, expected="ever fewer, 40% less at 500", got=lengths)
 
 
 class Counted:
@@ -425,7 +342,7 @@ class Counted:
                 self.count(home, *self.parts[home])
 
 
-@asks("performance", step=6, of="Chain.merge", hint="visit the places of the pair, not the text")
+@asks("performance", step=5, of="Chain.merge", hint="visit the places of the pair, not the text")
 def test_training_costs_what_changes(rng):
     """Learn 200 merges from 2,000 distinct words, against updating word by word."""
     words = dict(Counter(pieces(babble(rng, 15_000, vocabulary=2_000))))
@@ -435,7 +352,7 @@ def test_training_costs_what_changes(rng):
     expect_at_most(yours / reference, 1.5, call=call, what="time against word by word")
 
 
-@asks("performance", step=6, of="learn_merges", hint="each merge must cost only what it changes")
+@asks("performance", step=5, of="learn_merges", hint="each merge must cost only what it changes")
 def test_training_grows_with_the_text(rng):
     """Learn 100 merges from one word of 5,000 bytes and one of 40,000: at most 30 times longer."""
     short, long = (bytes(rng.integers(97, 105, n).tolist()) for n in (5_000, 40_000))
@@ -443,7 +360,7 @@ def test_training_grows_with_the_text(rng):
     expect_at_most(many / few, 30.0, call="learn_merges", what="growth for 8 times the bytes")
 
 
-@asks("performance", step=7, of="BPETokenizer.encode_word", hint="a word met before is looked up")
+@asks("performance", step=6, of="BPETokenizer.encode_word", hint="a word met before is looked up")
 def test_encoding_keeps_up_with_the_text(rng):
     """Encode 40,000 words, against splitting them and looking each up in a dictionary."""
     text = babble(rng, 40_000)

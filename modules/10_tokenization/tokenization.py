@@ -22,11 +22,9 @@
 # `save` and `load`. You will first train it the obvious way, measure that, and then train it in
 # time that grows with the text and no faster.
 #
-# **You need** module 00 and plain Python: no tensors here.
-#
+# **You need** module 00 and plain Python: no tensors here. Given, in `tinytorch/utils/`: checks,
+# the cutting of words (`text.py`), tables and files (`tokenizers.py`), a linked list (`linked.py`).
 # **Time**: about three hours.
-#
-# ## What a tokenizer decides
 #
 # Take the sentence `the cat` as the input of a model. As characters it is 7 numbers from a small
 # alphabet; as words it is 2 numbers from a dictionary that never ends, and any word that is not in
@@ -44,30 +42,28 @@
 # %%
 #| export
 import heapq
-import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import Any
 
+from tinytorch.utils.linked import LinkedWords, Pair
 from tinytorch.utils.text import (
     distinct_marks,
     lone_surrogate,
     plain_ids,
-    read_json,
+    require_str,
     require_text,
     room_for_merges,
     split_at_marks,
+    split_words,
     unknown_character,
-    write_json,
 )
+from tinytorch.utils.tokenizers import CharTables, PairTables
 
 __all__ = ["BPETokenizer", "Chain", "CharTokenizer", "count_pairs", "learn_merges"]
 __all__ += ["learn_merges_slowly", "merge", "most_frequent", "split_words", "to_bytes"]
 __all__ += ["word_counts"]
 
-Pair = tuple[int, int]
 BYTES = 256  # the tokens that every text can be written with
 
 # %% [markdown]
@@ -88,24 +84,15 @@ BYTES = 256  # the tokens that every text can be written with
 
 # %%
 #| export
-class CharTokenizer:
-    """Give every distinct character of a training text a number, in sorted order.
-
-    Args:
-        text: Trained on at once, if given.
+class CharTokenizer(CharTables):
+    """Give every distinct character of a training text, `CharTokenizer(text)`, a number.
 
     Attributes:
-        chars: The characters by id.
+        chars: The characters by id, in sorted order.
         ids: The ids by character.
+
+    `vocab_size`, `save(path)` and `load(path)` are given, in `tinytorch/utils/tokenizers.py`.
     """
-
-    def __init__(self, text: str | None = None):
-        self.chars: list[str] = []
-        self.ids: dict[str, int] = {}
-        if text is not None:
-            self.train(text)
-
-    vocab_size = property(lambda self: len(self.chars), doc="Number of distinct characters.")
 
     def train(self, text: str) -> "CharTokenizer":
         """Learn the alphabet of a text, replacing what was known; return self."""
@@ -141,27 +128,6 @@ class CharTokenizer:
         return "".join([self.chars[number] for number in plain_ids(ids, self.vocab_size)])
         ### END SOLUTION
 
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the vocabulary to a JSON file."""
-        write_json(path, {"format": "tinytorch-char", "version": 1, "chars": self.chars})
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "CharTokenizer":
-        """Read a vocabulary that `save` wrote.
-
-        Raises:
-            ValueError: If the file holds something else.
-        """
-        chars = read_json(path, "tinytorch-char").get("chars")
-        if not isinstance(chars, list) or [c for c in chars if type(c) is not str or len(c) != 1]:
-            raise ValueError(f"{path} has no list of single characters under 'chars'")
-        if len(set(chars)) != len(chars):
-            raise ValueError(f"{path} gives one character two ids; its list has doubles")
-        tokenizer = cls()
-        tokenizer.chars = chars
-        tokenizer.ids = {char: number for number, char in enumerate(chars)}
-        return tokenizer
-
 
 # %%
 tokenizer = CharTokenizer("hello")
@@ -179,39 +145,19 @@ except ValueError as error:
 
 # %%
 #| test
-def raises(kind, function, *arguments):
-    """The message of the error that a call must end in."""
-    try:
-        function(*arguments)
-    except kind as error:
-        return str(error)
-    raise AssertionError(f"expected {kind.__name__}")
+from numpy.testing import assert_raises_regex
 
 
 def test_characters_are_numbered_in_order():
-    tokenizer = CharTokenizer("banana")
-    assert tokenizer.vocab_size == 3
-    assert tokenizer.encode("nab") == [2, 0, 1]
-    assert tokenizer.decode([2, 0, 1]) == "nab"
-
-
-def test_any_training_text_round_trips():
-    text = "naïve 日本語 🙂\n"
-    tokenizer = CharTokenizer(text)
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-
-
-def test_unknown_characters_and_ids_are_refused():
-    tokenizer = CharTokenizer("ab")
-    assert "'c'" in raises(ValueError, tokenizer.encode, "abc")
-    assert "2" in raises(ValueError, tokenizer.decode, [0, 2])
-    assert "-1" in raises(ValueError, tokenizer.decode, [-1])
+    tokenizer = CharTokenizer("naïve 日本語 🙂")
+    assert tokenizer.encode("nav ") == [3, 1, 4, 0]
+    assert tokenizer.decode(tokenizer.encode("ïe🙂語")) == "ïe🙂語"
+    for call, wrong in ((tokenizer.encode, "xyz"), (tokenizer.decode, [0, -1])):
+        assert_raises_regex(ValueError, f"{wrong[-1]}|'x'", call, wrong)
 
 
 if __name__ == "__main__":
     test_characters_are_numbered_in_order()
-    test_any_training_text_round_trips()
-    test_unknown_characters_and_ids_are_refused()
 
 # %% [markdown]
 # ## Step 2: Bytes, an alphabet that nobody can leave
@@ -225,9 +171,8 @@ if __name__ == "__main__":
 # The price is length: `🙂` alone is four tokens now. Merging will win that back.
 #
 # One trap. A Python string may hold half of a *surrogate pair*, such as `"\ud83d"` from a text that
-# was cut in the middle of a character. It is no character and has no UTF-8 form. Python's own
-# `text.encode("utf-8")` raises a `UnicodeEncodeError`, which has the offending position as
-# `.start`. Turn it into an error that a user of your tokenizer can act on.
+# was cut in the middle of a character. It has no UTF-8 form: `text.encode("utf-8")` raises a
+# `UnicodeEncodeError`, which has the position as `.start`. Turn it into an error that helps.
 
 
 # %%
@@ -248,30 +193,20 @@ def to_bytes(text: str) -> bytes:
 
 # %%
 for text in ("A", "é", "語", "🙂"):
-    print(text, list(to_bytes(text)))
+    print(text, list(to_bytes(text)), end="  ")
 # Expected output:
-# A [65]
-# é [195, 169]
-# 語 [232, 170, 158]
-# 🙂 [240, 159, 153, 130]
+# A [65]  é [195, 169]  語 [232, 170, 158]  🙂 [240, 159, 153, 130]
 
 
 # %%
 #| test
-def test_bytes_of_every_width():
-    assert list(to_bytes("Aé語🙂")) == [65, 195, 169, 232, 170, 158, 240, 159, 153, 130]
-    assert to_bytes("") == b""
-
-
-def test_half_a_character_is_refused():
-    message = raises(ValueError, to_bytes, "ab\ud83d")
-    assert "position 2" in message
-    assert "surrogate" in message
+def test_bytes_or_an_error_that_helps():
+    assert to_bytes("Aé") == b"A\xc3\xa9"
+    assert_raises_regex(ValueError, "position 2.* surrogate", to_bytes, "ab\ud83d")
 
 
 if __name__ == "__main__":
-    test_bytes_of_every_width()
-    test_half_a_character_is_refused()
+    test_bytes_or_an_error_that_helps()
 
 # %% [markdown]
 # ## Step 3: Count pairs, merge the most frequent
@@ -292,7 +227,7 @@ if __name__ == "__main__":
 # - *What if two pairs tie?* Take the smaller pair, comparing first tokens, then second ones.
 # - *When to stop?* When nothing occurs twice: a token for a single place saves nothing.
 #
-# A text is given as words with counts: merging never crosses the end of a word (Step 5 says why),
+# A text is given as words with counts: merging never crosses the end of a word (step 4 says why),
 # and a word that occurs 100 times is counted once, with weight 100.
 
 
@@ -345,38 +280,49 @@ for new in (256, 257, 258):
 
 # %%
 #| test
-def test_pairs_are_counted_with_overlaps_and_weights():
+def test_the_three_moves():
     counts = count_pairs([([1, 1, 1], 1), ([1, 2], 10)])
-    assert dict(counts) == {(1, 1): 2, (1, 2): 10}
-
-
-def test_ties_go_to_the_smaller_pair():
+    assert dict(counts) == {(1, 1): 2, (1, 2): 10}, "overlaps and weights"
     assert most_frequent({(5, 1): 3, (2, 9): 3, (2, 8): 3, (0, 0): 2}) == (2, 8)
-
-
-def test_merging_goes_from_left_to_right():
-    assert merge([1, 1, 1], (1, 1), 9) == [9, 1]
-    assert merge([1, 1, 1, 1], (1, 1), 9) == [9, 9]
-    assert merge([2, 1, 2], (1, 2), 9) == [2, 9]
-    assert merge([1], (1, 1), 9) == [1]
+    for tokens, merged in (([1, 1, 1], [9, 1]), ([2, 1, 1, 1, 1], [2, 9, 9]), ([1], [1])):
+        assert merge(tokens, (1, 1), 9) == merged
 
 
 if __name__ == "__main__":
-    test_pairs_are_counted_with_overlaps_and_weights()
-    test_ties_go_to_the_smaller_pair()
-    test_merging_goes_from_left_to_right()
+    test_the_three_moves()
 
 # %% [markdown]
-# ## Step 4: Train the obvious way
+# ## Step 4: Words, and training the obvious way
 #
-# Put the three together: count, take the best, merge, and again. With N tokens of text and M
-# merges every round reads the whole text twice, so the cost is about 2 · N · M steps. For a
-# megabyte and 50,000 merges that is 10¹¹. The function is eight lines, obviously right, and too
-# slow to use: keep it as the reference that the fast one must agree with.
+# Without limits the merges of English would soon be `e t`, `s, and the `, and a vocabulary full of
+# `dog.`, `dog!` and `dog?`. So the text is first cut into words, and no merge crosses a cut. The
+# cut, `split_words`, is given: a regular expression in the manner of GPT-2, in which a word takes
+# the space before it along. What matters is that nothing is lost: the pieces together are the text.
+#
+#     "The cat's 42 lives!"   →   The · ␣cat · 's · ␣42 · ␣lives · !
+#
+# And natural text repeats itself: Tiny Shakespeare has 1.1 million characters, but only about
+# 24,000 distinct pieces. Count each once.
+#
+# Then put the moves of step 3 together: count, take the best, merge, and again. With N tokens of
+# text and M merges every round reads the whole text twice, so the cost is about 2 · N · M steps.
+# For a megabyte and 50,000 merges that is 10¹¹. The function is eight lines, obviously right, and
+# too slow to use: keep it as the reference that the fast one must agree with.
 
 
 # %%
 #| export
+def word_counts(texts: Iterable[str]) -> dict[bytes, int]:
+    """Count the distinct words of some texts, each word as its bytes.
+
+    `split_words` cuts, `to_bytes` encodes, `collections.Counter` counts.
+    """
+    ### BEGIN SOLUTION
+    counts = Counter(word for text in texts for word in split_words(text))
+    return {to_bytes(word): count for word, count in counts.items()}
+    ### END SOLUTION
+
+
 def learn_merges_slowly(words: Mapping[bytes, int], number: int) -> list[Pair]:
     """Return up to `number` merges, best first, by counting everything again in each round.
 
@@ -404,103 +350,41 @@ def learn_merges_slowly(words: Mapping[bytes, int], number: int) -> list[Pair]:
 
 
 # %%
+print(split_words("The cat's 42 lives!"), word_counts(["the cat the"]))
 print(learn_merges_slowly({b"aaabdaaabac": 1}, 100))
 print(learn_merges_slowly({b"low": 5, b"lower": 2, b"newest": 6, b"widest": 3}, 4))
 # Expected output:
+# ['The', ' cat', "'s", ' 42', ' lives', '!'] {b'the': 1, b' cat': 1, b' the': 1}
 # [(97, 97), (97, 98), (256, 257)]
 # [(101, 115), (256, 116), (108, 111), (258, 119)]
 
 
 # %%
 #| test
-def test_slow_training_follows_the_worked_example():
-    assert learn_merges_slowly({b"aaabdaaabac": 1}, 100) == [(97, 97), (97, 98), (256, 257)]
-    assert learn_merges_slowly({b"aaabdaaabac": 1}, 2) == [(97, 97), (97, 98)]
-
-
-def test_slow_training_stops_when_nothing_repeats():
-    assert learn_merges_slowly({b"abc": 1}, 10) == []
-    assert learn_merges_slowly({b"ab": 2}, 10) == [(97, 98)]
-    assert learn_merges_slowly({}, 10) == []
-
-
-if __name__ == "__main__":
-    test_slow_training_follows_the_worked_example()
-    test_slow_training_stops_when_nothing_repeats()
-
-# %% [markdown]
-# ## Step 5: Words, so that merges stay sensible
-#
-# Without limits the merges of English would soon be `e t`, `s, and the `, and a vocabulary full of
-# `dog.`, `dog!` and `dog?`. So the text is first cut into words, and no merge crosses a cut. The
-# cut is given here as a regular expression in the manner of GPT-2: a word takes the space before
-# it along, since most words have one. What matters is that nothing is lost: the pieces put
-# together again are the text.
-#
-#     "The cat's 42 lives!"   →   The · ␣cat · 's · ␣42 · ␣lives · !
-#
-# And then the gain that makes training cheap: natural text repeats itself. Tiny Shakespeare has
-# 1.1 million characters, but only about 24,000 distinct pieces. Count each once.
-
-
-# %%
-#| export
-WORD = re.compile(
-    r"'(?:[sdmt]|ll|ve|re)"  # English contractions: 's, 'll
-    r"| ?[^\W\d_]+"  # letters of any script, with the space before them
-    r"| ?\d+"  # digits
-    r"| ?(?:[^\s\w]|_)+"  # punctuation, signs, emoji
-    r"|\s+(?!\S)|\s+"  # white space, but its last space belongs to the next word
-)
-
-
-def split_words(text: str) -> list[str]:
-    """Cut a text into pieces that no merge may cross; together they are the text."""
-    return WORD.findall(text)
-
-
-def word_counts(texts: Iterable[str]) -> dict[bytes, int]:
-    """Count the distinct words of some texts, each word as its bytes.
-
-    `split_words` cuts, `to_bytes` encodes, `collections.Counter` counts.
-    """
-    ### BEGIN SOLUTION
-    counts = Counter(word for text in texts for word in split_words(text))
-    return {to_bytes(word): count for word, count in counts.items()}
-    ### END SOLUTION
-
-
-# %%
-print(split_words("The cat's 42 lives!"))
-print(word_counts(["the cat and the dog", " and the end"]))
-# Expected output:
-# ['The', ' cat', "'s", ' 42', ' lives', '!']
-# {b'the': 1, b' cat': 1, b' and': 2, b' the': 2, b' dog': 1, b' end': 1}
-
-
-# %%
-#| test
-def test_words_together_are_the_text():
-    for text in ("a  b\n\n c_d ", "don't! 日本語 ½ ²\t🙂🙂", "", " ", "\x1c\u2028x"):
-        assert "".join(split_words(text)) == text
-
-
 def test_words_are_counted_over_all_texts():
     assert word_counts(["go go", " go é"]) == {b"go": 1, b" go": 2, b" \xc3\xa9": 1}
 
 
+def test_slow_training_stops_in_time():
+    assert learn_merges_slowly({b"aaabdaaabac": 1}, 2) == [(97, 97), (97, 98)]
+    assert learn_merges_slowly({b"abc": 1}, 10) == []
+    assert learn_merges_slowly({b"ab": 2}, 10) == [(97, 98)]
+
+
 if __name__ == "__main__":
-    test_words_together_are_the_text()
     test_words_are_counted_over_all_texts()
+    test_slow_training_stops_in_time()
 
 # %% [markdown]
-# ## Step 6: Train in time that grows with the text
+# ## Step 5: Train in time that grows with the text
 #
 # A merge changes the text in a few places only. So remember where every pair stands, and correct
 # the counts there instead of counting again. Three structures do it:
 #
-# - All words lie in one **doubly linked list**: `token[i]`, and the positions `before[i]` and
-#   `after[i]` of its neighbours (−1 at the end of a word). Removing a token is two assignments.
+# - All words lie in one **doubly linked list** (`LinkedWords`, given): `token[i]`, the positions
+#   `before[i]` and `after[i]` of its neighbours, −1 at the end of a word, and `weight[i]`. Removing
+#   a token is two assignments. `counts[pair]` is exact, and `note(i, weight)` counts the pair that
+#   begins at i.
 # - `places[pair]` lists the **positions** where a pair was seen. A position may be out of date; it
 #   counts only if `token` still shows the pair there.
 # - A **heap** hands out the pair with the highest count. Counts only fall, except those of pairs
@@ -519,40 +403,8 @@ if __name__ == "__main__":
 
 # %%
 #| export
-class Chain:
-    """All distinct words as one linked list of tokens, with the counts and places of their pairs.
-
-    Attributes:
-        token: The token at each position, or -1 once it was merged away.
-        before, after: Positions of the neighbours in the word, or -1.
-        weight: How often the word of a position occurs.
-        counts: How often each pair occurs, overlaps and weights included.
-        places: Where each pair was seen, from left to right; may be out of date.
-    """
-
-    def __init__(self, words: Mapping[bytes, int]):
-        self.token: list[int] = []
-        self.before: list[int] = []
-        self.after: list[int] = []
-        self.weight: list[int] = []
-        self.counts: dict[Pair, int] = defaultdict(int)
-        self.places: dict[Pair, list[int]] = defaultdict(list)
-        for word, weight in words.items():
-            first = len(self.token)
-            last = first + len(word) - 1
-            self.token += word
-            self.weight += [weight] * len(word)
-            self.before += [-1, *range(first, last)][: len(word)]
-            self.after += [*range(first + 1, last + 1), -1][: len(word)]
-            for at in range(first, last):
-                self.note(at, weight)
-
-    def note(self, at: int, weight: int) -> Pair:
-        """Count the pair that begins at a position, and remember the place."""
-        pair = self.token[at], self.token[self.after[at]]
-        self.counts[pair] += weight
-        self.places[pair].append(at)
-        return pair
+class Chain(LinkedWords):
+    """The linked list of all distinct words, with the one move that training makes."""
 
     def merge(self, pair: Pair, new: int) -> set[Pair]:
         """Write `new` in every place of `pair`, and correct the counts of the pairs around it.
@@ -622,7 +474,7 @@ print("and now na occurs", chain.counts[110, 97], "times")
 # %%
 #| test
 def test_a_merge_keeps_the_counts_exact():
-    for word, pair in ((b"banana", (97, 110)), (b"aaaaa", (97, 97)), (b"abab", (97, 98))):
+    for word, pair in ((b"banana", (97, 110)), (b"aaaaa", (97, 97))):
         chain = Chain({word: 3})
         chain.merge(pair, 256)
         left = [token for token in chain.token if token >= 0]
@@ -632,30 +484,21 @@ def test_a_merge_keeps_the_counts_exact():
 
 
 def test_fast_training_learns_what_slow_training_learns():
-    texts = (
-        "aaabdaaabac",
+    for text in (
         "a" * 50 + " " + "ab" * 20,
-        "she sells sea shells on the sea shore, the shells she sells are sea shells",
-        "日本語の日本 🙂🙂🙂 naïve naïveté",
-    )
-    for text in texts:
+        "she sells sea shells on the sea shore " * 2,
+        "日本語の日本",
+    ):
         words = word_counts([text])
         assert learn_merges(words, 40) == learn_merges_slowly(words, 40)
-
-
-def test_fast_training_stops_when_nothing_repeats():
-    assert learn_merges({b"abc": 1}, 10) == []
-    assert learn_merges({b"ab": 2, b"": 5}, 10) == [(97, 98)]
-    assert learn_merges({}, 10) == []
 
 
 if __name__ == "__main__":
     test_a_merge_keeps_the_counts_exact()
     test_fast_training_learns_what_slow_training_learns()
-    test_fast_training_stops_when_nothing_repeats()
 
 # %% [markdown]
-# ## Step 7: The tokenizer: encode and decode
+# ## Step 6: The tokenizer
 #
 # The merges are the model. To encode a word, start from its bytes and apply merges **in the order
 # in which they were learned**: of all pairs in the word, take the one that was learned first, merge
@@ -672,12 +515,20 @@ if __name__ == "__main__":
 # spread over several tokens, and none of these is valid text by itself. A model may also produce
 # bytes that are no text at all; they are shown as `�`, unless `errors="strict"` is asked for.
 #
-# Special tokens (Step 8) come after the merges. Their place in this class is given.
+# **Special tokens** are marks that are no text: "a document ends here", "the assistant speaks now".
+# Such a mark has one id, is never cut, and never takes part in a merge; `split_at_marks` cuts the
+# text around the marks. A stranger who types `<|end|>` into your chat should not be able to end
+# your document: hence `allow_special=False`, with which it is seven ordinary characters.
+#
+#     "one<|end|>two"  →  "one", "<|end|>", "two"  →  encode · its id · encode
+#
+# A model without its tokenizer is worthless, so save both. The merges in their order and the
+# special tokens in theirs are enough: all tables follow.
 
 
 # %%
 #| export
-class BPETokenizer:
+class BPETokenizer(PairTables):
     """A byte-level byte-pair encoding: any text can be written with it and read back.
 
     Ids 0 to 255 are the bytes, then come the merges in the order learned, then special tokens.
@@ -686,25 +537,11 @@ class BPETokenizer:
         merges: The id of each merged pair, in the order learned.
         special_tokens: The id of each special token.
         vocab: The bytes that each id stands for.
+
+    Given, in `tinytorch/utils/tokenizers.py`: `become(merges, special_tokens)`, which makes these
+    tables; `vocab_size`; `encode_ordinary(text)`, which cuts a text where nothing is special into
+    words, and calls your `encode_word` on those not met before; `save(path)` and `load(path)`.
     """
-
-    def __init__(self) -> None:
-        self._become([], ())
-
-    vocab_size = property(lambda self: len(self.vocab), doc="Number of ids in use.")
-
-    def _become(self, merges: Iterable[Pair], special_tokens: Iterable[str]) -> "BPETokenizer":
-        """Take on these merges and special tokens; the tables follow from them."""
-        self.merges = {pair: BYTES + rank for rank, pair in enumerate(merges)}
-        self.vocab = [bytes([number]) for number in range(BYTES)]
-        for left, right in self.merges:
-            self.vocab.append(self.vocab[left] + self.vocab[right])
-        self.special_tokens: dict[str, int] = {}
-        for token in special_tokens:
-            self.special_tokens[token] = len(self.vocab)
-            self.vocab.append(token.encode("utf-8"))
-        self._cache: dict[str, list[int]] = {}
-        return self
 
     def train(
         self, text: str, vocab_size: int = 512, special_tokens: Iterable[str] = ()
@@ -720,11 +557,9 @@ class BPETokenizer:
         require_text(text, "train a tokenizer on")
         special_tokens = distinct_marks(special_tokens)
         number = room_for_merges(vocab_size, len(special_tokens))
-        texts = [
-            part for part in split_at_marks(text, special_tokens) if part not in special_tokens
-        ]
+        texts = [p for p in split_at_marks(text, special_tokens) if p not in special_tokens]
         ### BEGIN SOLUTION
-        return self._become(learn_merges(word_counts(texts), number), special_tokens)
+        return self.become(learn_merges(word_counts(texts), number), special_tokens)
         ### END SOLUTION
 
     def encode_word(self, word: bytes) -> list[int]:
@@ -743,18 +578,6 @@ class BPETokenizer:
         return tokens
         ### END SOLUTION
 
-    def encode_ordinary(self, text: str) -> list[int]:
-        """Encode a text in which nothing is special; words met before are looked up."""
-        ids: list[int] = []
-        for word in split_words(text):
-            known = self._cache.get(word)
-            if known is None:
-                known = self.encode_word(to_bytes(word))
-                if len(self._cache) < 1 << 16 and len(word) < 64:
-                    self._cache[word] = known
-            ids += known
-        return ids
-
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """Return the text of token ids; `plain_ids` checks that they are in the vocabulary.
 
@@ -768,43 +591,38 @@ class BPETokenizer:
         ### END SOLUTION
 
     def encode(self, text: str, allow_special: bool = True) -> list[int]:
-        """Return the token ids of a text.
+        """Return the token ids of a text: a special token is its id, any other part ordinary text.
 
         Args:
             text: Any text without lone surrogates.
             allow_special: Whether the text of a special token becomes its id. Say False for text
                 from people you do not know: then it is ordinary text like any other.
         """
-        if not isinstance(text, str):
-            raise TypeError(f"cannot encode {type(text).__name__}; give a str")
-        to_bytes(text)  # a lone surrogate is refused with its position in the whole text
+        to_bytes(require_str(text))  # a lone surrogate is refused with its place in the whole text
         specials = self.special_tokens if allow_special else {}
-        return encode_parts(self, split_at_marks(text, specials), specials)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the merges and special tokens to a JSON file."""
-        write_json(path, to_record(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> "BPETokenizer":
-        """Read a tokenizer that `save` wrote.
-
-        Raises:
-            ValueError: If the file holds something else.
-        """
-        merges, special_tokens = from_record(read_json(path, "tinytorch-bpe"), str(path))
-        return cls()._become(merges, special_tokens)
+        parts = split_at_marks(text, specials)
+        ### BEGIN SOLUTION
+        ids: list[int] = []
+        for part in parts:
+            if part in specials:
+                ids.append(specials[part])
+            else:
+                ids += self.encode_ordinary(part)
+        return ids
+        ### END SOLUTION
 
 
 # %%
-tokenizer = BPETokenizer().train("aaabdaaabac", 259)
-print(tokenizer.merges)
+tokenizer = BPETokenizer().train("aaabdaaabac", 300, special_tokens=["<|end|>"])
+print(tokenizer.merges, tokenizer.special_tokens)
 print(tokenizer.encode_word(b"aaab"), tokenizer.encode_word(b"aab"))
 print(tokenizer.decode([258, 240, 159, 153, 130]), tokenizer.decode([258, 240, 159]))
+print(tokenizer.encode("aaabac<|end|>d"), tokenizer.decode([258, 97, 99, 259]))
 # Expected output:
-# {(97, 97): 256, (97, 98): 257, (256, 257): 258}
+# {(97, 97): 256, (97, 98): 257, (256, 257): 258} {'<|end|>': 259}
 # [258] [256, 98]
 # aaab🙂 aaab�
+# [258, 97, 99, 259, 100] aaabac<|end|>
 
 
 # %%
@@ -814,188 +632,30 @@ TEXT = "the cat sat on the mat; the café's 日本語 menu 🙂, the cats sat. "
 
 def test_merges_apply_in_the_order_learned():
     tokenizer = BPETokenizer().train("aaabdaaabac", 259)
-    assert tokenizer.encode_word(b"aaab") == [258]
-    assert tokenizer.encode_word(b"aab") == [256, 98]
-    assert tokenizer.encode_ordinary(TEXT) == list(to_bytes(TEXT)), "no pair of these occurs"
+    assert (tokenizer.encode_word(b"aaab"), tokenizer.encode_word(b"aab")) == ([258], [256, 98])
+    assert tokenizer.encode_word(b"xyz") == [120, 121, 122], "no pair of these was learned"
 
 
 def test_any_text_round_trips():
-    tokenizer = BPETokenizer().train(TEXT, 330)
-    for text in (TEXT, "", " ", "zebra\r\n\t", "Ω≈ç√ 👩‍👩‍👧 ﷽ \x00"):
-        assert tokenizer.decode(tokenizer.encode_ordinary(text), errors="strict") == text
-
-
-def test_characters_may_be_spread_over_tokens():
-    tokenizer = BPETokenizer()
-    assert tokenizer.decode([240, 159, 153, 130]) == "🙂"
-    assert tokenizer.decode([240, 159]) == "�"
-    assert "256" in raises(ValueError, tokenizer.decode, [97, 256])
+    tokenizer = BPETokenizer().train(TEXT + "<s><s>x", 330, special_tokens=["<s>", "<s>x"])
+    for text in (TEXT, "", "zebra\r\n\t", "Ω≈ç√ 👩‍👩‍👧 ﷽ \x00", "the<s>x<s> cat"):
+        assert tokenizer.decode(tokenizer.encode(text), errors="strict") == text
+    assert tokenizer.special_tokens["<s>x"] in tokenizer.encode("the<s>x")
+    assert max(tokenizer.encode("<s>", allow_special=False)) < 328
 
 
 if __name__ == "__main__":
     test_merges_apply_in_the_order_learned()
     test_any_text_round_trips()
-    test_characters_may_be_spread_over_tokens()
-
-# %% [markdown]
-# ## Step 8: Special tokens
-#
-# Models need marks that are no text: "a document ends here", "the assistant speaks now". Such a
-# mark has one id, is never cut, and never takes part in a merge. `split_at_marks` has already cut
-# the text around the marks:
-#
-#     "one<|end|>two"  →  "one", "<|end|>", "two"  →  encode · its id · encode
-#
-# A stranger who types `<|end|>` into your chat should not be able to end your document. Hence
-# `allow_special=False`, with which the mark is seven ordinary characters.
-
-
-# %%
-#| export
-def encode_parts(
-    tokenizer: BPETokenizer, parts: list[str], specials: Mapping[str, int]
-) -> list[int]:
-    """Encode the parts of a text in order: a special token as its id, any other as text.
-
-    `tokenizer.encode_ordinary(part)` gives the ids of ordinary text.
-    """
-    ### BEGIN SOLUTION
-    ids: list[int] = []
-    for part in parts:
-        if part in specials:
-            ids.append(specials[part])
-        else:
-            ids += tokenizer.encode_ordinary(part)
-    return ids
-    ### END SOLUTION
-
-
-# %%
-tokenizer = BPETokenizer().train("aaabdaaabac", 300, special_tokens=["<|end|>"])
-print(tokenizer.special_tokens, "of", tokenizer.vocab_size)
-print(tokenizer.encode("aaabac<|end|>d"), tokenizer.decode([258, 97, 99, 259]))
-print(len(tokenizer.encode("<|end|>", allow_special=False)), "tokens when it is not special")
-# Expected output:
-# {'<|end|>': 259} of 260
-# [258, 97, 99, 259, 100] aaabac<|end|>
-# 7 tokens when it is not special
-
-
-# %%
-#| test
-def test_special_tokens_are_never_cut():
-    tokenizer = BPETokenizer().train(TEXT + "<s><s>x", 320, special_tokens=["<s>", "<s>x"])
-    ids = tokenizer.encode("the<s>x<s> cat")
-    assert tokenizer.special_tokens["<s>x"] in ids
-    assert tokenizer.decode(ids) == "the<s>x<s> cat"
-    assert max(tokenizer.encode("<s>", allow_special=False)) < 318
-    assert b"<s" not in tokenizer.vocab[:-2]
-
-
-if __name__ == "__main__":
-    test_special_tokens_are_never_cut()
-
-# %% [markdown]
-# ## Step 9: Save and load
-#
-# A model without its tokenizer is worthless, so the two are kept together. What must be kept? The
-# merges in their order, and the special tokens in theirs: all tables follow. JSON has no tuples and
-# no bytes, but it has lists of numbers:
-#
-#     {"version": 1, "merges": [[97, 97], …], "special_tokens": ["<|end|>"],
-#      "format": "tinytorch-bpe"}
-#
-# Writing to a temporary file and renaming it (`write_json` does) means that a crash leaves the old
-# file whole. Reading trusts nothing: merge number i may only join ids below 256 + i.
-
-
-# %%
-#| export
-def to_record(tokenizer: BPETokenizer) -> dict[str, Any]:
-    """Return what to keep of a tokenizer, in the form shown above."""
-    ### BEGIN SOLUTION
-    return {
-        "format": "tinytorch-bpe",
-        "version": 1,
-        "merges": [list(pair) for pair in tokenizer.merges],
-        "special_tokens": list(tokenizer.special_tokens),
-    }
-    ### END SOLUTION
-
-
-def from_record(record: Mapping[str, Any], source: str) -> tuple[list[Pair], tuple[str, ...]]:
-    """Return the merges and special tokens of a record.
-
-    Args:
-        record: What `to_record` gave.
-        source: Where it comes from, for messages.
-
-    Raises:
-        ValueError: If a merge is no pair of ids known before it; names its position.
-    """
-    ### BEGIN SOLUTION
-    merges = []
-    for rank, pair in enumerate(record.get("merges", ())):
-        if not is_pair_below(pair, BYTES + rank):
-            raise ValueError(
-                f"{source} has {pair!r} as merge {rank}; it must join two ids below {BYTES + rank}"
-            )
-        merges.append((pair[0], pair[1]))
-    return merges, distinct_marks(record.get("special_tokens", ()))
-    ### END SOLUTION
-
-
-def is_pair_below(pair: Any, limit: int) -> bool:
-    """Whether something read from a file is a list of two ids below `limit`."""
-    if not isinstance(pair, list) or len(pair) != 2:
-        return False
-    return all(type(number) is int and 0 <= number < limit for number in pair)
-
-
-# %%
-import tempfile
-from pathlib import Path
-
-tokenizer = BPETokenizer().train("aaabdaaabac", 300, special_tokens=["<|end|>"])
-with tempfile.TemporaryDirectory() as folder:
-    tokenizer.save(f"{folder}/tokenizer.json")
-    print(Path(folder, "tokenizer.json").read_text().replace(', "s', ',\n "s'))
-    print(BPETokenizer.load(f"{folder}/tokenizer.json").encode("aaab<|end|>"))
-# Expected output:
-# {"format": ..., "version": 1, "merges": [[97, 97], [97, 98], [256, 257]],
-#  "special_tokens": ["<|end|>"]}
-# [258, 259]
-
-
-# %%
-#| test
-def test_a_loaded_tokenizer_is_the_saved_one():
-    import tempfile
-
-    for marks in ([], ["<b>", "<a>"]):
-        saved = BPETokenizer().train(TEXT, 300, special_tokens=marks)
-        with tempfile.TemporaryDirectory() as folder:
-            saved.save(f"{folder}/t.json")
-            loaded = BPETokenizer.load(f"{folder}/t.json")
-        assert loaded.encode(TEXT + "<a><b>") == saved.encode(TEXT + "<a><b>")
-        assert (loaded.merges, loaded.vocab) == (saved.merges, saved.vocab)
-
-
-def test_a_damaged_record_is_refused():
-    assert "merge 1" in raises(ValueError, from_record, {"merges": [[1, 2], [3, 257]]}, "f")
-    assert "merge 0" in raises(ValueError, from_record, {"merges": [[1, "2"]]}, "f")
-
-
-if __name__ == "__main__":
-    test_a_loaded_tokenizer_is_the_saved_one()
-    test_a_damaged_record_is_refused()
 
 # %% [markdown]
 # ## Systems: what a vocabulary costs, and what it buys
 #
-# First the training time, on growing pieces of Tiny Shakespeare with 256 merges. Both ways grow
-# with the text, but the slow one pays for the whole text in each of the 256 rounds, and the fast
-# one only for what changes. Train both with 512 merges: which of them takes twice as long?
+# First the training time, on growing pieces of Tiny Shakespeare with 256 merges. The slow way pays
+# for the whole text in each of the 256 rounds, the fast one only for what changes. Then what a
+# larger vocabulary buys: each row trains on 200,000 characters and encodes 50,000 others. Halving
+# the length divides the cost of attention by four; the embedding table grows in step with the
+# vocabulary (counted here for a model 128 wide, in float32).
 
 # %%
 import time
@@ -1023,12 +683,6 @@ for size in (8_000, 16_000, 32_000):
 #      16,000 ... s ... s
 #      32,000 ... s ... s
 
-# %% [markdown]
-# Then what a larger vocabulary buys. Each row trains on the first 200,000 characters and encodes
-# 50,000 others. Halving the length divides the cost of attention by four; the embedding table grows
-# in step with the vocabulary (counted here for a model 128 wide, in float32). The gain per token
-# shrinks: the first 256 merges shorten the text more than the next 1,792.
-
 # %%
 train, held_out = shakespeare[:200_000], shakespeare[500_000:550_000]
 print("vocabulary  bytes/token  attention  embedding")
@@ -1053,7 +707,7 @@ for size in (256, 512, 1024, 2048):
 # - *Iterating over a set.* Ties broken by the order of a set give another tokenizer on each run.
 # - *Counting pairs across words.* The slow trainer is then right by itself and wrong with the fast.
 # - *Splitting by `text.split()`.* It drops the white space: decode cannot bring it back.
-# - *Trusting special tokens in text from outside.* See Step 8.
+# - *Trusting special tokens in text from outside.* Say `allow_special=False`.
 #
 # ## What PyTorch and its neighbours do differently
 #
@@ -1080,5 +734,4 @@ for size in (256, 512, 1024, 2048):
 #
 # ## Check yourself
 #
-#     tito test 10                 the unit tests of this file
 #     tito checkpoint run 10       can I turn text into tokens and back without loss?

@@ -9,6 +9,26 @@ from operator import index
 from pathlib import Path
 from typing import Any
 
+WORD = re.compile(
+    r"'(?:[sdmt]|ll|ve|re)"  # English contractions: 's, 'll
+    r"| ?[^\W\d_]+"  # letters of any script, with the space before them
+    r"| ?\d+"  # digits
+    r"| ?(?:[^\s\w]|_)+"  # punctuation, signs, emoji
+    r"|\s+(?!\S)|\s+"  # white space, but its last space belongs to the next word
+)
+
+
+def split_words(text: str) -> list[str]:
+    """Cut a text into pieces that no merge may cross; together they are the text."""
+    return WORD.findall(text)
+
+
+def require_str(text: Any) -> str:
+    """Return what is to be encoded if it is a str, or refuse it."""
+    if not isinstance(text, str):
+        raise TypeError(f"cannot encode {type(text).__name__}; give a str")
+    return text
+
 
 def require_text(text: Any, purpose: str) -> str:
     """Return the text, or refuse what is none.
