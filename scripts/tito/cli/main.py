@@ -27,6 +27,7 @@ COMMANDS = {
     "grade": "export, run the ladder, write the report, badges and grade: what a push does",
     # course-only
     "start": "turn a fork of the course into a student's tree, to work through it alone",
+    "dev": "for authors: check that the course is in order",
     "release": "make the student's tree: stubs for solutions, badges at zero, a manifest",
     # /course-only
     "report": "turn report.json into badges, a timeline, a summary",
