@@ -187,7 +187,7 @@ def queue_by_loops(arrivals, service):
     return np.array(latencies)
 
 
-@asks("imports", step=5, of="SingleStream", hint="every name of the table of exports is needed")
+@asks("imports", step=5, of="SingleStream", hint="each name comes from one step; run tito test 19")
 def test_names_are_there():
     """Use each name of the module once."""
     expect_equal(measure(WORK.nothing, repeats=4).shape, (4,), call="measure(f, repeats=4).shape")
@@ -214,7 +214,7 @@ def test_samples(rng):
     expect(none, [7.0], call="measure(work, warmup=0, repeats=1)")
 
 
-@asks("functionality", step=2, of="percentile", hint="place q/100 · (n - 1), samples sorted")
+@asks("functionality", step=2, of="percentile", hint="at place q/100 · (n - 1), or between")
 def test_percentiles(rng):
     """Take percentiles of [40, 10, 20] and of random samples, from 0 to 100."""
     expect(percentile([40, 10, 20], 90), 36, call="percentile([40, 10, 20], 90)")
@@ -318,7 +318,7 @@ def test_arrivals(rng):
 
 @asks("functionality", step=4, of="queue_latencies", hint="begin when the last one is done")
 def test_queue(rng):
-    """Serve 3 queries by hand, then 300 at random, nearly as many as the server can."""
+    """Serve 4 queries by hand, then 300 at random, nearly as many as the server can."""
     by_hand = queue_latencies(np.array([0.0, 1, 2, 9]), np.array([3.0, 1, 1, 1]))
     expect(by_hand, [3, 3, 3, 1], call="queue_latencies([0, 1, 2, 9], [3, 1, 1, 1])")
     arrivals, service = np.cumsum(rng.exponential(1, 300)), rng.exponential(0.9, 300)
