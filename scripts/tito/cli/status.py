@@ -145,8 +145,9 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         say_json(as_json(progress, written))
         return 0
-    graded = f", graded {moment(progress.report.generated_at)}" if progress.report else ""
-    say(_headline(progress) + graded)
+    say(_headline(progress))
+    if progress.report:
+        say(f"[dim]graded {moment(progress.report.generated_at)}[/]")
     for stage in progress.stages:
         done = percent(stage.points, stage.max, stage.complete)
         say(f"\n[bold]{stage.name}[/] {done}%")
