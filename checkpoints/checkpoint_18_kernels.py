@@ -5,6 +5,7 @@ batches and threads give the same numbers with less traffic, and that a trained 
 rewritten into a shorter one that answers the same.
 """
 
+import math
 import time
 
 import numpy as np
@@ -24,7 +25,6 @@ from tinytorch.core.acceleration import (
     conv2d_direct,
     conv2d_im2col,
     fold_batchnorm,
-    in_batches,
     in_workers,
     linear_relu,
     matmul_blocked,
@@ -54,6 +54,7 @@ def columns_of(x, kernel, stride, padding):
 
 def conv(weight, bias=None, **settings):
     """A convolution with these filters."""
+    weight = np.asarray(weight)
     filters, channels, *kernel = weight.shape
     layer = Conv2d(channels * settings.get("groups", 1), filters, tuple(kernel),
                    bias=bias is not None, **settings)
@@ -132,10 +133,6 @@ def meets(x, workers):
         return rows * 2
 
     return in_workers(double, x, workers)
-
-
-def double(rows):
-    return rows * 2
 
 
 def shares(x, workers):
@@ -255,15 +252,17 @@ def test_a_roofline_by_hand():
 
 @asks("functionality", step=1, of="measure_roofline", hint="2n³ operations; five passes of 4 bytes")
 def test_this_machine_is_measured():
-    """Measure with 384 × 384 matrices and arrays of 1 MB: rates that fit the time this took."""
-    size, length = 384, 1 << 18
-    start = time.perf_counter()
-    roof = measure_roofline(size, length)
-    whole = time.perf_counter() - start
-    for name, rate, amount in (
-        ("peak", roof.peak, 2 * size**3),
-        ("bandwidth", roof.bandwidth, 20 * length),
-    ):
+    """Measure with 256 × 256 matrices and arrays of 0.5 MB: rates that fit the time this took."""
+    size, length = 256, 1 << 17
+    whole = math.inf
+    for _ in range(2):  # the quicker of two, in case the machine is busy
+        start = time.perf_counter()
+        measured = measure_roofline(size, length)
+        seconds = time.perf_counter() - start
+        if seconds < whole:
+            roof, whole = measured, seconds
+    rates = ("peak", roof.peak, 2 * size**3), ("bandwidth", roof.bandwidth, 20 * length)
+    for name, rate, amount in rates:
         call = f"measure_roofline({size}, {length}).{name}"
         what = "seconds for one run at this rate, of those the whole measurement took,"
         expect_at_most(amount / rate, whole, call=call, what=what)
@@ -292,9 +291,7 @@ def test_columns_by_hand():
     expect(padded, [[[0, 2, 7], [1, 4, 0]]], call="im2col, stride 2, padding (0, 1)")
 
 
-@asks(
-    "functionality", step=3, of="conv2d_direct", hint="one product over the channels for each tap"
-)
+@asks("functionality", step=3, of="conv2d_direct", hint="one product over channels for each tap")
 def test_two_convolutions_equal_the_definition(rng):
     """Convolve with kernels that are not square, strides and paddings, in both ways."""
     x, w, b = numbers(rng, (2, 3, 7, 6), (4, 3, 3, 2), (4,))
@@ -319,9 +316,7 @@ def test_fused_arithmetic(rng):
     expect_equal(shared, True, call="scale_shift_relu(x, …, out=x) is x")
 
 
-@asks(
-    "functionality", step=4, of="linear_relu", hint="the product, then bias and ReLU in its array"
-)
+@asks("functionality", step=4, of="linear_relu", hint="bias and ReLU in the product's array")
 def test_linear_and_relu_in_one_array(rng):
     """Multiply, add and clip; without a bias, without ReLU, for rows in a batch, into `out`."""
     x, w, b, out = numbers(rng, (2, 5, 4), (3, 4), (3,), (2, 5, 3))
@@ -342,9 +337,6 @@ def test_batches(rng):
         out, sizes = WORK.rows_in_batches(x, size)
         expect(out, x * 2, call=f"in_batches(double, x, {size})")
         expect_equal(sizes, wanted, call=f"sizes of the batches of {size}")
-    expect_raises(
-        ValueError, in_batches, WORK.double, x, 0, call="in_batches(f, x, 0)", mentions=["0"]
-    )
 
 
 @asks("functionality", step=5, of="in_workers", hint="one share for each thread, joined in order")
@@ -360,17 +352,12 @@ def test_threads(rng):
     expect(WORK.meets(x, 2), x * 2, call=call)
 
 
-@asks(
-    "functionality", step=6, of="fold_batchnorm", hint="scale the filters; shift by mean and beta"
-)
+@asks("functionality", step=6, of="fold_batchnorm", hint="scale filters; shift by mean and beta")
 def test_folding_by_hand(rng):
     """Fold w = 3, b = 1 with mean 2, variance 4 and beta 5; then random filters in groups."""
     one = np.ones(1)
-    layers = (
-        WORK.conv(3 * np.ones((1, 1, 1, 1)), one),
-        WORK.norm([2 * one, 4 * one, one, 5 * one], 0.0),
-    )
-    folded = fold_batchnorm(*layers)
+    conv, norm = WORK.conv([[[3 * one]]], one), WORK.norm([2 * one, 4 * one, one, 5 * one], 0.0)
+    folded = fold_batchnorm(conv, norm)
     expect(folded.weight, [[[[1.5]]]], call="fold_batchnorm(conv, norm).weight")
     expect(folded.bias, [4.5], call="fold_batchnorm(conv, norm).bias")
     x, w, b = numbers(rng, (2, 4, 6, 5), (6, 4, 3, 2), (6,))
@@ -383,9 +370,6 @@ def test_folding_by_hand(rng):
         call = "fold_batchnorm(conv, norm)(x)" + (", conv without bias" if bias is None else "")
         expect(folded(Tensor(x)), wanted, call=call, rtol=1e-4, atol=2e-5)
         expect(conv(Tensor(x)), plain, call="the given conv afterwards", rtol=1e-4, atol=1e-5)
-    plain = fold_batchnorm(WORK.conv(w, b), WORK.norm(kept[:2]))
-    wanted = normalised(convolved(x, w, b), (*kept[:2], np.ones(6), np.zeros(6)))
-    expect(plain(Tensor(x)), wanted, call="with BatchNorm2d(affine=False)", rtol=1e-4, atol=2e-5)
 
 
 @asks("integration", step=7, of="fuse_chain", hint="shorter, and the same answers to 1e-5")
@@ -406,12 +390,9 @@ def test_a_network_is_rewritten(rng):
     before = {"BatchNorm2d": 1, "Conv2d": 1, "Dropout": 1, "Linear": 2}
     expect_equal(WORK.kinds(model), before, call="layers of the given model")
     expect_equal(WORK.wants_gradient(fast, x), False, call="the fast model wants gradients")
-    expect_raises(ValueError, accelerate, model.train(), call="accelerate(model in training)")
 
 
-@asks(
-    "integration", step=7, of="fuse_chain", hint="what stands between two layers cannot be skipped"
-)
+@asks("integration", step=7, of="fuse_chain", hint="what stands in between cannot be skipped")
 def test_a_relu_in_between_is_respected(rng):
     """Accelerate convolution, ReLU, normalisation: nothing may be folded over the ReLU."""
     x, w, b = numbers(rng, (2, 3, 5, 5), (4, 3, 3, 3), (4,))

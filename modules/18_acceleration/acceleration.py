@@ -25,7 +25,7 @@
 #   give plain NumPy arrays here; only `accelerate` deals with modules.
 # - **Time**: about four hours.
 #
-# A faster kernel must give the same numbers to 1e-5: `same` checks it. And a claim is a ratio to
+# A faster kernel must give the same numbers to 1e-5, `same` checks it; and a claim is a ratio to
 # the naive twin, measured on this machine: `best_seconds` is the clock.
 
 # %%
@@ -69,8 +69,8 @@ Array = np.ndarray
 # 512 × 512 matrices: 2·512³ operations, 3·512²·4 bytes, intensity 85: it may reach the peak.
 #
 # To measure: the peak with a large `a @ b`, 2n³ operations; the bandwidth with a *triad*, a = b +
-# 3c, on arrays larger than the caches. In NumPy, `multiply` and then
-# `add`, both told to write to `a` (`out=`): five passes over 4 bytes a number.
+# 3c, on arrays larger than the caches. In NumPy, `multiply` and then `add`, both told to write to
+# `a` (`out=`): five passes over 4 bytes a number.
 
 
 # %%
@@ -133,10 +133,8 @@ print(f"here: {here.peak / 1e9:.0f} GFLOP/s, {here.bandwidth / 1e9:.0f} GB/s, {h
 #| test
 def test_the_roof_has_a_slope_and_a_flat_part():
     roof = Roofline(peak=60.0, bandwidth=10.0)
-    assert roof.ridge == 6
     assert [roof.attainable(flops, 2) for flops in (2, 12, 100)] == [10, 60, 60]
     assert [roof.bound(flops, 2) for flops in (2, 12, 100)] == ["memory", "compute", "compute"]
-    assert min(measure_roofline(64, 10_000)) > 1e6
 
 
 if __name__ == "__main__":
@@ -195,25 +193,22 @@ a, b = rng.random((2, 512, 512), np.float32)
 sweeps = best_seconds(given.matmul_sweeps, a, b, repeat=2)
 for block in (16, 64, 512):
     ratio = sweeps / best_seconds(matmul_blocked, a, b, block, repeat=2)
-    print(
-        f"sweeps / blocks of {block}: {ratio:.1f} times", same(a @ b, matmul_blocked(a, b, block))
-    )
+    print(f"sweeps / {block}: {ratio:.1f} times", same(a @ b, matmul_blocked(a, b, block)))
 # Expected output:
 # loops / blocks: ... times True
-# sweeps / blocks of 16: ... times True
-# sweeps / blocks of 64: ... times True
-# sweeps / blocks of 512: ... times True
+# sweeps / 16: ... times True
+# sweeps / 64: ... times True
+# sweeps / 512: ... times True
 
 
 # %%
 #| test
 def test_blocks_of_any_size_give_the_product():
     rng = np.random.default_rng(0)
-    for n, k, m, block in ((5, 7, 3, 2), (4, 4, 4, 4), (6, 1, 9, 64), (3, 10, 2, 1)):
+    for n, k, m, block in ((5, 7, 3, 2), (6, 1, 9, 64)):
         a, b = rng.standard_normal((n, k)), rng.standard_normal((k, m))
         np.testing.assert_allclose(matmul_naive(a, b), a @ b)
         np.testing.assert_allclose(matmul_blocked(a, b, block), a @ b)
-    assert matmul_blocked(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)).dtype == "f4"
 
 
 if __name__ == "__main__":
@@ -276,18 +271,14 @@ for channels, size, kernel in ((4, 8, 3), (64, 16, 3), (64, 16, 1), (3, 32, 7)):
     w = rng.random((6, channels, kernel, kernel), np.float32)
     loops = best_seconds(conv2d_naive, x, w, repeat=1)
     one, other = (best_seconds(f, x, w, b) for f in (conv2d_im2col, conv2d_direct))
-    agree = same(conv2d_im2col(x, w, b), conv2d_direct(x, w, b))
-    print(
-        f"{channels} channels of {size}, kernel {kernel}: loops / im2col {loops / one:.0f},",
-        end=" ",
-    )
-    extra = im2col(x, geometry(kernel)).nbytes / x.nbytes
-    print(f"direct / im2col {other / one:.2f}, columns / input {extra:.1f}", agree)
+    agree, extra = same(conv2d_im2col(x, w, b), conv2d_direct(x, w, b)), im2col(x, geometry(kernel))
+    print(f"{channels} channels, kernel {kernel}: loops / im2col {loops / one:.0f}", end=", ")
+    print(f"direct / im2col {other / one:.2f}, columns {extra.nbytes / x.nbytes:.1f}", agree)
 # Expected output:
-# 4 channels of 8, kernel 3: loops / im2col ..., direct / im2col ..., columns / input 5.1 True
-# 64 channels of 16, kernel 3: loops / im2col ..., direct / im2col ..., columns / input 6.9 True
-# 64 channels of 16, kernel 1: loops / im2col ..., direct / im2col ..., columns / input 1.0 True
-# 3 channels of 32, kernel 7: loops / im2col ..., direct / im2col ..., columns / input 32.3 True
+# 4 channels, kernel 3: loops / im2col ..., direct / im2col ..., columns 5.1 True
+# 64 channels, kernel 3: loops / im2col ..., direct / im2col ..., columns 6.9 True
+# 64 channels, kernel 1: loops / im2col ..., direct / im2col ..., columns 1.0 True
+# 3 channels, kernel 7: loops / im2col ..., direct / im2col ..., columns 32.3 True
 
 
 # %%
@@ -297,11 +288,10 @@ def test_both_convolutions_are_the_definition():
 
     rng = np.random.default_rng(0)
     x, w, b = (rng.standard_normal(s) for s in ((2, 3, 7, 6), (4, 3, 3, 2), (4,)))
-    for stride, padding in ((1, 0), (2, 1), ((1, 3), (2, 0))):
-        wanted = conv2d_naive(x, w, b, stride, padding).numpy()
-        np.testing.assert_allclose(conv2d_im2col(x, w, b, stride, padding), wanted)
-        np.testing.assert_allclose(conv2d_direct(x, w, b, stride, padding), wanted)
-    assert im2col(x, geometry((3, 2))).shape == (2, 18, 25)
+    for settings in ((1, 0), ((1, 3), (2, 0))):
+        wanted = conv2d_naive(x, w, b, *settings).numpy()
+        np.testing.assert_allclose(conv2d_im2col(x, w, b, *settings), wanted)
+        np.testing.assert_allclose(conv2d_direct(x, w, b, *settings), wanted)
 
 
 if __name__ == "__main__":
@@ -376,13 +366,10 @@ def test_fused_arithmetic_equals_its_naive_twin():
     rng = np.random.default_rng(0)
     x, scale, shift = (rng.standard_normal(s) for s in ((40, 3, 64, 64), (3, 1, 1), (3, 1, 1)))
     wanted = np.maximum(x * scale + shift, 0)
-    np.testing.assert_allclose(scale_shift_relu(x, scale, shift), wanted)
     assert scale_shift_relu(x, scale, shift, out=x) is x, "in place"
     np.testing.assert_allclose(x, wanted)
-    x, w, b, out = (rng.standard_normal(s) for s in ((2, 5, 4), (3, 4), (3,), (2, 5, 3)))
+    x, w, b = (rng.standard_normal(s) for s in ((2, 5, 4), (3, 4), (3,)))
     np.testing.assert_allclose(linear_relu(x, w, b), np.maximum(x @ w.T + b, 0))
-    assert linear_relu(x, w, None, relu=False, out=out) is out
-    np.testing.assert_allclose(out, x @ w.T)
 
 
 if __name__ == "__main__":
@@ -396,10 +383,9 @@ if __name__ == "__main__":
 # ridge is passed. Very large batches leave the cache again, so long inputs go in batches of a
 # bearable size.
 #
-# *Threads*: NumPy lets go of Python's lock while it computes, so several threads work at once, one
-# for each core. Not for memory-bound kernels, if one core already uses all of the bandwidth; and
-# not inside a matrix product whose BLAS has threads already. `with blas.single():` keeps BLAS to
-# one thread meanwhile (where `blas.set` is known).
+# *Threads*: NumPy lets go of Python's lock while it computes, so several threads work at once. Not
+# for memory-bound kernels, if one core already uses all of the bandwidth; and not inside a matrix
+# product whose BLAS has threads already: `with blas.single():` keeps it to one meanwhile.
 
 
 # %%
@@ -446,15 +432,9 @@ print(f"two threads: {one / two:.1f} times, {same(in_workers(layer, x, 2), layer
 #| test
 def test_parts_come_back_in_order():
     x = np.arange(14.0).reshape(7, 2)
-    for number in (1, 2, 3, 7, 100):
-        for run in (in_batches, in_workers):
-            np.testing.assert_array_equal(
-                run(lambda rows: rows[:, :1] * 2, x, number), x[:, :1] * 2
-            )
-    lengths = []
-    in_batches(lambda rows: lengths.append(len(rows)) or rows, x, 3)
-    assert lengths == [3, 3, 1]
-    np.testing.assert_raises(ValueError, in_workers, lambda rows: rows.reshape(5, 5), x, 2)
+    for run in (in_batches, in_workers):
+        for number in (1, 3, 100):
+            np.testing.assert_array_equal(run(lambda rows: rows * 2, x, number), x * 2)
 
 
 if __name__ == "__main__":
@@ -543,26 +523,23 @@ print(folded.weight.item(), folded.bias.item(), folded(x).item(), norm(conv(x)).
 
 # %%
 #| test
-def random_norm(channels, **settings):
+def random_norm(channels):
     """Make a BatchNorm2d in evaluation, with statistics as after training."""
-    rng, norm = np.random.default_rng(channels), BatchNorm2d(channels, **settings).eval()
+    rng, norm = np.random.default_rng(channels), BatchNorm2d(channels).eval()
     norm.running_mean.data, norm.running_var.data = rng.random((2, channels), np.float32) + 0.5
-    if norm.weight is not None:
-        norm.weight.data, norm.bias.data = rng.standard_normal((2, channels)).astype(np.float32)
+    norm.weight.data, norm.bias.data = rng.standard_normal((2, channels)).astype(np.float32)
     return norm
 
 
 def test_folded_layers_do_what_both_did():
     x = Tensor(np.random.default_rng(0).standard_normal((2, 4, 6, 5)).astype(np.float32))
-    for settings, affine in (({}, True), ({"bias": False, "groups": 2}, False)):
-        conv, norm = Conv2d(4, 6, 3, stride=2, padding=1, **settings), random_norm(6, affine=affine)
-        wanted = norm(conv(x)).numpy()
-        np.testing.assert_allclose(fold_batchnorm(conv, norm)(x).numpy(), wanted, atol=1e-5)
-        fused = FusedConv2d(fold_batchnorm(conv, norm), relu=True)
-        np.testing.assert_allclose(fused(x).numpy(), np.maximum(wanted, 0), atol=1e-5)
-    layer, rows = Linear(5, 3), Tensor(x.numpy()[..., :5])
-    np.testing.assert_allclose(FusedLinear(layer)(rows).numpy(), layer(rows).numpy(), atol=1e-6)
-    assert not FusedLinear(layer, relu=True)(rows).requires_grad
+    conv, norm = Conv2d(4, 6, 3, stride=2, padding=1, groups=2), random_norm(6)
+    wanted, folded = norm(conv(x)).numpy(), fold_batchnorm(conv, norm)
+    np.testing.assert_allclose(folded(x).numpy(), wanted, atol=1e-5)
+    fused = FusedConv2d(folded, relu=True)
+    np.testing.assert_allclose(fused(x).numpy(), np.maximum(wanted, 0), atol=1e-5)
+    layer = Linear(5, 3)
+    np.testing.assert_allclose(FusedLinear(layer)(x).numpy(), layer(x).numpy(), atol=1e-6)
 
 
 if __name__ == "__main__":
@@ -633,9 +610,8 @@ model = Sequential(*layers, Linear(4096, 64), ReLU(), Linear(64, 10)).eval()
 model(randn(8, 3, 32, 32))
 fast, x = accelerate(model), randn(16, 3, 32, 32)
 print(len(model), "layers become", *[type(layer).__name__ for layer in fast])
-print(
-    f"{best_seconds(model, x) / best_seconds(fast, x):.2f} times as fast", same(fast(x), model(x))
-)
+gain = best_seconds(model, x) / best_seconds(fast, x)
+print(f"{gain:.2f} times as fast", same(fast(x), model(x)))
 # Expected output:
 # 12 layers become FusedConv2d FusedConv2d MaxPool2d Flatten FusedLinear FusedLinear
 # ... times as fast True
@@ -650,14 +626,10 @@ from tinytorch.core.tensor import randn
 def test_a_chain_is_shorter_and_means_the_same():
     inner = Sequential(Conv2d(4, 4, 1, bias=False), ReLU(), random_norm(4), ReLU())
     model = Sequential(Conv2d(3, 4, 3), random_norm(4), Dropout(0.5), inner).eval()
-    fast, x, before = accelerate(model), randn(2, 3, 6, 6), model.state_dict()
+    fast, x = accelerate(model), randn(2, 3, 6, 6)
     np.testing.assert_allclose(fast(x).numpy(), model(x).numpy(), atol=1e-5)
     assert [type(p).__name__ for p in fast] == ["FusedConv2d", "Sequential"]
     assert [type(p).__name__ for p in fast[1]] == ["FusedConv2d", "BatchNorm2d", "ReLU"]
-    assert not any(p.requires_grad for p in fast.parameters())
-    for name, value in model.state_dict().items():
-        np.testing.assert_array_equal(value.numpy(), before[name].numpy())
-    np.testing.assert_raises(ValueError, accelerate, model.train())
 
 
 if __name__ == "__main__":
@@ -688,7 +660,7 @@ for layer in fast:
 # %% [markdown]
 # The first linear layer reads 1 MB of weights for 16 images: a larger batch, not a better kernel,
 # would help it. More than 100% is possible: the roof was measured in main memory, while these
-# arrays may come from the cache; or something else used the machine at that time.
+# arrays may come from the cache.
 #
 # ## Pitfalls
 #
