@@ -12,7 +12,6 @@ from checkpoints.feedback import (
     expect,
     expect_at_most,
     expect_equal,
-    expect_raises,
     expect_true,
     probe,
     timed,
@@ -38,7 +37,7 @@ from tinytorch.core.tensor import Tensor
 
 WORK = probe('''
 import numpy as np
-from tinytorch.core.activations import ReLU, Sigmoid
+from tinytorch.core.activations import ReLU
 from tinytorch.core.compression import DistillationLoss, Pruner, cubic_sparsity, distillation_step
 from tinytorch.core.compression import prune_units, sparsity
 from tinytorch.core.layers import MLP, Dropout, Linear, Module, Sequential
@@ -66,10 +65,6 @@ def three_layers(arrays):
     """Three layers with a ReLU between them, and a dropout that is switched off."""
     first, second, third = (linear(*arrays[i : i + 2]) for i in (0, 2, 4))
     return Sequential(first, ReLU(), Dropout(0.1), second, ReLU(), third).eval()
-
-
-def with_sigmoid():
-    return MLP(4, [6], 2, activation=Sigmoid)
 
 
 def steps_with_masks(scope, x, y):
@@ -157,13 +152,6 @@ def taught(x, steps, training):
     }
 
 
-def teacher_gradient(student, teacher):
-    """Send the loss back where both logits ask for a gradient."""
-    student, teacher = (Tensor(a, requires_grad=True) for a in (student, teacher))
-    DistillationLoss(4.0, 1.0)(student, teacher, [0] * len(student)).backward()
-    return student.grad.numpy(), teacher.grad is None
-
-
 def masks_of(size):
     """Prepare weights; return a function that ranks them together."""
     from tinytorch.core.compression import global_masks
@@ -200,11 +188,12 @@ def divergence(teacher, student, temperature):
     return temperature**2 * (q * (np.log(q) - np.log(p))).sum() / len(q)
 
 
-def same_set(mask, weight, share):
-    """Whether a mask drops exactly so many entries, none larger than one that stays."""
+def expect_smallest_gone(mask, weight, share, call):
+    """Require that a mask drops exactly so many entries, none larger than one that stays."""
     dropped, kept = np.abs(weight[~mask]), np.abs(weight[mask])
-    exact = dropped.size == round(share * weight.size)
-    return bool(exact and dropped.max(initial=0) <= kept.min(initial=np.inf))
+    expect_equal(dropped.size, round(share * weight.size), call=f"entries dropped by {call}")
+    smallest = bool(dropped.max(initial=0) <= kept.min(initial=np.inf))
+    expect_true(smallest, call=call, expected="the smallest dropped", got="larger ones")
 
 
 @asks("imports", step=3, of="Pruner", hint="every name of the table of exports is needed")
@@ -251,9 +240,7 @@ def test_the_smallest_magnitudes_go(rng):
         mask = magnitude_mask(Tensor(weight), share)
         call = f"magnitude_mask(weight of shape (5, 4, 3), {share})"
         expect_equal(mask.shape, (5, 4, 3), call=call + ".shape")
-        expected = f"exactly {round(share * 60)} entries dropped, the smallest"
-        got = f"{int((~mask).sum())} dropped"
-        expect_true(same_set(mask, weight, share), call=call, expected=expected, got=got)
+        expect_smallest_gone(mask, weight, share, call)
 
 
 @asks("functionality", step=2, of="global_masks", hint="one ranking of all weights, then cut")
@@ -267,9 +254,7 @@ def test_all_weights_are_ranked_together(rng):
         expect_equal(masks[name].shape, shape, call=f"global_masks(…)[{name!r}].shape")
     mask = np.concatenate([masks[name].ravel() for name in shapes])
     flat = np.concatenate([w.ravel() for w in weights.values()])
-    expected, got = f"the {round(0.6 * 50)} smallest of all 50 dropped", f"{(~mask).sum()} dropped"
-    ok = same_set(mask, flat, 0.6)
-    expect_true(ok, call="global_masks(weights, 0.6)", expected=expected, got=got)
+    expect_smallest_gone(mask, flat, 0.6, "global_masks(weights, 0.6)")
 
 
 @asks("functionality", step=3, of="cubic_sparsity", hint="the cube of the share that is left")
@@ -280,9 +265,7 @@ def test_the_rise_is_cubic():
         expect(got, wanted, call=f"cubic_sparsity({step}, 0.9, 20, initial=0.1, start=10)")
 
 
-@asks(
-    "functionality", step=3, of="Pruner.enforce", hint="put zeros back after every step, not once"
-)
+@asks("functionality", step=3, of="Pruner.enforce", hint="put zeros back after every step")
 def test_masks_survive_training(rng):
     """Prune half of a network, then train on with momentum and weight decay."""
     x, y = rng.normal(size=(20, 5)).astype(np.float32), rng.integers(0, 3, 20)
@@ -337,9 +320,7 @@ def test_removed_units_are_as_if_zero(rng):
         expect(second(first(Tensor(x))), wanted, call=call, rtol=1e-4, atol=1e-5)
 
 
-@asks(
-    "functionality", step=4, of="prune_units", hint="each pair takes what the pair before it left"
-)
+@asks("functionality", step=4, of="prune_units", hint="each pair takes what the last one left")
 def test_a_whole_chain_gets_smaller(rng):
     """Remove half of the units of each hidden layer; the given network stays as it was."""
     w1 = rng.normal(size=(8, 6)) + 3 * np.reshape([0, 1, 0, 1, 1, 0, 1, 0], (8, 1))
@@ -358,8 +339,6 @@ def test_a_whole_chain_gets_smaller(rng):
     hidden = np.maximum(hidden @ w2[np.ix_(again, keep)].T + b2[again], 0)
     wanted = hidden @ w3[:, again].T + b3
     expect(smaller(Tensor(x)), wanted, call="the smaller network", rtol=1e-4, atol=1e-5)
-    call = "prune_units(a chain with a sigmoid, 0.5)"
-    expect_raises(ValueError, prune_units, WORK.with_sigmoid(), 0.5, call=call, mentions=["0.5"])
 
 
 @asks("functionality", step=5, of="low_rank_factors", hint="the largest singular values, half each")
@@ -373,19 +352,15 @@ def test_no_matrix_of_this_rank_is_closer(rng):
     sigma = np.linalg.svd(weight.astype(np.float64), compute_uv=False)
     for rank in (1, 3, 4):
         left, right = low_rank_factors(weight, rank)
-        expect_equal(
-            (left.shape, right.shape), ((6, rank), (rank, 4)), call="shapes of the factors"
-        )
+        shapes = left.shape, right.shape
+        expect_equal(shapes, ((6, rank), (rank, 4)), call="shapes of the factors")
         missing = np.linalg.norm(weight - left @ right)
         wanted = np.sqrt((sigma[rank:] ** 2).sum())
         expect(missing, wanted, call=f"‖W - left @ right‖, rank {rank}", rtol=1e-4, atol=1e-5)
         got = low_rank_error(weight, rank)
         expect(got, wanted / np.linalg.norm(sigma), call=f"low_rank_error(W, {rank})", atol=1e-6)
-        for name, sums in (
-            ("columns of left", (left**2).sum(0)),
-            ("rows of right", (right**2).sum(1)),
-        ):
-            expect(sums, sigma[:rank], call=f"squared lengths of the {name}", rtol=1e-4)
+        lengths = (left**2).sum(0), (right**2).sum(1)
+        expect(lengths, [sigma[:rank]] * 2, call="squared lengths of both factors", rtol=1e-4)
 
 
 @asks("functionality", step=5, of="factor_linear", hint="narrow first, then wide with the bias")
@@ -418,24 +393,23 @@ def test_soft_answers(rng):
     expect(got, 0.0, call="DistillationLoss(1, 1)(x, x, [0]) for logits of 3000")
 
 
-@asks(
-    "functionality", step=6, of="DistillationLoss.soft", hint="the teacher's side has no gradient"
-)
+@asks("functionality", step=6, of="DistillationLoss.soft", hint="the teacher has no gradient")
 def test_gradients_reach_only_the_student(rng):
     """Send the soft loss back when both logits require a gradient."""
     student, teacher = rng.normal(size=(3, 4)), rng.normal(size=(3, 4))
-    gradient, silent = WORK.teacher_gradient(student, teacher)
+    learns, fixed = (Tensor(logits, requires_grad=True) for logits in (student, teacher))
+    DistillationLoss(4.0, 1.0)(learns, fixed, [0] * 3).backward()
     wanted = 4 * (probabilities(student, 4.0) - probabilities(teacher, 4.0)) / 3
-    expect(gradient, wanted, call="gradient of the student's logits, T = 4", rtol=1e-4)
-    expect_true(silent, call="gradient of the teacher's logits", expected="none", got="some")
+    expect(learns.grad, wanted, call="gradient of the student's logits, T = 4", rtol=1e-4)
+    expect_equal(fixed.grad, None, call="gradient of the teacher's logits")
 
 
 @asks("integration", step=6, of="distillation_step", hint="evaluation, no record, then as it was")
 def test_a_student_learns_and_the_teacher_does_not(rng):
-    """Teach a linear student for 150 steps; the teacher has a dropout and a mode to give back."""
+    """Teach a linear student for 100 steps; the teacher has a dropout and a mode to give back."""
     x = rng.normal(size=(16, 4)).astype(np.float32)
     for training in (True, False):
-        facts = WORK.taught(x, 150, training)
+        facts = WORK.taught(x, 100, training)
         expect(facts["teacher"][1], facts["teacher"][0], call="the teacher's weight afterwards")
         call = "the teacher"
         expect_equal(facts["gradient"], False, call=f"{call} has a gradient")
@@ -465,11 +439,11 @@ def test_a_sparse_network_keeps_its_accuracy(rng):
 
 @asks("performance", step=2, of="global_masks", hint="sort once; no loop over the weights")
 def test_ranking_is_one_sort():
-    """Rank 100,000 weights, against one stable sort of as many in plain NumPy."""
-    values = np.random.default_rng(0).random(100_000).astype(np.float32)
+    """Rank 40,000 weights, against one stable sort of as many in plain NumPy."""
+    values = np.random.default_rng(0).random(40_000).astype(np.float32)
     reference = timed(lambda: np.argsort(values, kind="stable"), repeat=3)
-    cost = timed(WORK.masks_of(250), repeat=3) / reference
-    expect_at_most(cost, 6, call="global_masks of 100,000 weights", what="time against one sort")
+    cost = timed(WORK.masks_of(100), repeat=3) / reference
+    expect_at_most(cost, 6, call="global_masks of 40,000 weights", what="time against one sort")
 
 
 @asks("performance", step=4, of="prune_units", hint="smaller matrices, not matrices with zeros")
