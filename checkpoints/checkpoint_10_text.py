@@ -247,9 +247,11 @@ def test_training_fills_the_vocabulary_that_was_asked_for(rng):
 
 @asks("functionality", step=6, of="BPETokenizer.encode_word", hint="first learned, first applied")
 def test_encoding_applies_merges_in_the_order_learned(rng):
-    """Encode new text and compare with applying every merge in turn."""
+    """Encode aaab after aa, ab, aaab were learned; abc after bc, then ab; then a longer text."""
     trained = BPETokenizer().train("aaabdaaabac", 259)
     expect_equal(trained.encode("aaab"), [258], call="BPETokenizer.encode('aaab')")
+    trained = BPETokenizer().train("bc,bc,bc,ab,ab", 258)  # bc is 256, ab is 257
+    expect_equal(trained.encode("abc"), [97, 256], call="BPETokenizer.encode('abc')")
     text = babble(rng, 400)
     tokenizer = BPETokenizer().train(text, 420)
     merges = reference_merges(Counter(pieces(text)), 164)

@@ -289,11 +289,14 @@ def span_rows(profiler):
     return [(row[0], row[1], row[3], row[4]) for row in WORK.seen(profiler)]
 
 
-@asks("imports", step=3, of="count_parameters", hint="every name of the table of exports is needed")
+@asks(
+    "imports", step=3, of="count_parameters", hint="each name comes from one step; run tito test 14"
+)
 def test_names_are_there():
     """Use each name of the module once."""
     expect_equal(count_parameters(Linear(3, 2)), 8, call="count_parameters(Linear(3, 2))")
-    expect_equal(count_flops(Linear(3, 2), Tensor([[1, 2, 3]])), 14, call="count_flops(Linear, x)")
+    flops = count_flops(Linear(3, 2), Tensor([[1, 2, 3]]))
+    expect_true(flops > 0, call="count_flops(Linear, x)", expected="more than 0", got=flops)
     expect_equal(bar(0, 1, 2, 4), "##  ", call="bar(0, 1, 2, 4)")
     expect_equal(MemoryProfiler().peak_memory_mb, 0, call="MemoryProfiler().peak_memory_mb")
     expect_equal(Profiler().layers(), [], call="Profiler().layers()")
@@ -393,9 +396,12 @@ def test_every_layer_is_seen():
 def test_everything_is_released():
     """Look into a model before and after it was watched, and after watching it fail."""
     _, same, _ = WORK.sleepers()
-    expect_equal(same, True, call="the attributes are those of before")
+    call, wanted = "the model after it was watched", "the attributes of before"
+    expect_true(same, call=call, expected=wanted, got="others")
     same, names, open_spans = WORK.broken_model()
-    expect_equal(same, True, call="the attributes after an error are those of before")
+    hint = "what must be undone even if the block fails?"
+    call = "the model after an error while it was watched"
+    expect_true(same, call=call, expected=wanted, got="others", hint=hint)
     expect_equal(names, ["Sequential", "0", "1", "2"], call="spans of a model that fails twice")
     expect_equal(open_spans, 1, call="open spans after an error, the root included")
 
