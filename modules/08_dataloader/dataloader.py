@@ -829,10 +829,11 @@ for workers in (0, 2):
 #
 # ## Sources
 #
-# LeCun et al., *Gradient-Based Learning Applied to Document Recognition*, 1998 (MNIST) ·
-# Krizhevsky, *Learning Multiple Layers of Features from Tiny Images*, 2009 (CIFAR-10) · DeVries
-# and Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017 ·
-# Bottou, *Stochastic Gradient Descent Tricks*, 2012, section 4.1 (shuffling).
+# Alpaydin and Kaynak, *Optical Recognition of Handwritten Digits*, UCI, 1998 (digits) · LeCun et
+# al., *Gradient-Based Learning Applied to Document Recognition*, 1998 (MNIST) · Krizhevsky,
+# *Learning Multiple Layers of Features from Tiny Images*, 2009 (CIFAR-10) · DeVries and Taylor,
+# *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017 · Bottou, *Stochastic
+# Gradient Descent Tricks*, 2012, section 4.1 (shuffling).
 #
 # ## Reflect
 #

@@ -1,4 +1,4 @@
-"""Refusals of module 08: each names the value that is wrong and what to give instead."""
+"""Arguments of module 08 in one form, or refused: by name, with what to give instead."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,7 @@
-"""Data sets that come in two halves, one to train and one to test: the given part of each."""
+"""Data sets that come in two halves, one to train and one to test: the given part of each.
+
+`sources` is imported when a data set is made: it brings the network's modules along.
+"""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -6,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.utils import sources
 from tinytorch.utils.pixels import ByteArray, Half, read_digits
 
 
@@ -52,6 +54,8 @@ class Digits(Halves):
     halves: Callable[[np.ndarray, np.ndarray], Sequence[Half]]
 
     def __init__(self, path=None, train=True, transform=None, flatten=False):
+        from tinytorch.utils import sources
+
         halves = self.halves(*read_digits(sources.digits_text(path)))
         super().__init__(*halves, train, transform, flatten)
 
@@ -60,6 +64,8 @@ class Mnist(Halves):
     """MNIST, from the user's cache or another directory."""
 
     def __init__(self, root=None, train=True, transform=None, download=False, flatten=False):
+        from tinytorch.utils import sources
+
         halves = sources.mnist_halves(root, download=download)
         super().__init__(*halves, train, transform, flatten)
 
@@ -73,6 +79,8 @@ class Cifar10(Halves):
     mean, std = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # of the training images
 
     def __init__(self, root=None, train=True, transform=None, download=False, flatten=False):
+        from tinytorch.utils import sources
+
         batches = sources.cifar10_batches(root, download=download)
         self.published = batches.published
         files = batches.train, [batches.test]
@@ -82,4 +90,6 @@ class Cifar10(Halves):
 
 def download_cifar10(root: str | Path | None = None) -> Path:
     """Bring CIFAR-10 into the cache if it is not there; return the directory of its batches."""
+    from tinytorch.utils import sources
+
     return sources.cifar10_batches(root, download=True).test.parent
