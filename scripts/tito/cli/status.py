@@ -44,6 +44,9 @@ def words(rung: Rung) -> str:
         done = rung.steps - len(rung.stubs)
         return "not graded yet" if done or not rung.stubs else "not started"
     text = LOOKS[rung.status].word
+    if rung.status == "not_started":
+        begun = rung.freshness == "changed" and not rung.untouched
+        return ("begun" if rung.stubs else "written") + ", not graded yet" if begun else text
     if rung.status == "partial":
         text = f"{rung.result.passed} of {len(rung.result.tests)} tests"
     return text + {"changed": ", changed since", "affected": ", to be regraded"}.get(
@@ -76,8 +79,10 @@ def _notes(progress: Progress) -> list[str]:
         notes.append(f"the report cannot be used: {quote(progress.problem)}")
     if progress.stale and progress.report:
         changed = ", ".join(rung.id for rung in progress.changed) or "an earlier module"
-        affected = [rung.id for rung in progress.stale if rung.freshness == "affected"]
-        also = f"; {', '.join(affected)} built on it" if affected else ""
+        # What was not begun then has nothing to lose by it.
+        stale = [r for r in progress.stale if r.freshness == "affected"]
+        affected = [rung.id for rung in stale if rung.status != "not_started"]
+        also = f"; this concerns {', '.join(affected)} too" if affected else ""
         when = moment(progress.report.generated_at)
         notes.append(
             f"older than your sources: graded {when}, and {changed} changed since{also}. "
