@@ -206,12 +206,13 @@ def checked_name(name: str, owner: type) -> str:
 
 
 def read_settings(layer: Any) -> dict[str, Any]:
-    """Return a layer's settings by name; a few layers keep theirs together in tuples."""
+    """Return a layer's settings by name; a few layers keep theirs together."""
     names = LAYERS[type(layer).__name__][1].split()
     if hasattr(layer, "sizes") and hasattr(layer, "geometry"):
         found = [*layer.sizes, *layer.geometry, layer.bias]
     else:
-        found = getattr(layer, "settings", None) or [getattr(layer, name) for name in names]
+        kept = getattr(layer, "settings", None)
+        found = [kept[name] if kept else getattr(layer, name) for name in names]
     settings = {name: plain_setting(value) for name, value in zip(names, found, strict=True)}
     return settings | ({"bias": layer.bias is not None} if "bias" in settings else {})
 
