@@ -19,8 +19,7 @@
 # the same answers.
 #
 # - **You build** the code (`quantize`, `dequantize`), a `Calibrator` that learns ranges from data,
-#   an integer matrix product, `QuantizedLinear` and `QuantizedConv2d`, `quantize_model` for a whole
-#   network, storage as FP16, and a report of bytes and accuracy.
+#   an integer product, `QuantizedLinear`, `QuantizedConv2d`, `quantize_model`, FP16, and a report.
 # - **You need** 03 (`Linear`, `Sequential`), 07 (`evaluate_model`) and 09 (`Conv2d`, `windows`).
 # - **Time**: four to five hours.
 
@@ -312,9 +311,8 @@ if __name__ == "__main__":
 # −16,256, their difference 3,810; times 0.01 · 0.5 / 127 that is 0.15.
 #
 # `quantized.CodedLinear` (given) makes the buffers: `weight`, `weight_scale`, `input_scale`,
-# `input_zero_point`, `correction`, `bias`. So `state_dict` saves codes, and there is no parameter
-# and no gradient: this is for inference. A channel takes K + 12 bytes in place of 4K + 4: a quarter
-# if the layer is *wide*, 3.9 times less at K = 512 but 3.0 times at K = 32.
+# `input_zero_point`, `correction`, `bias`; so `state_dict` saves codes, and there is no gradient. A
+# channel takes K + 12 bytes in place of 4K + 4: 3.9 times less at K = 512 but 3.0 times at K = 32.
 
 
 # %%
@@ -683,11 +681,10 @@ for rows in (1, 256):
 # 256 rows: float32 ... ms, int8 ... ms
 
 # %% [markdown]
-# **Memory is saved, time is not.** On one thread of an AMD EPYC, in the course's benchmark, a
-# layer of 1024 × 1024 took 1.04 times float32's time for 256 rows, 1.13 times for 16, and for a row
-# alone 11 times, since a million weights are cast to float32 to be used once. NumPy's own integers
-# would take 20 times as long as our blocks. And the cast has a price in memory while it lasts: a
-# float32 copy of one block, 1024 inputs of all channels, here as large as the float layer was.
+# **Memory is saved, time is not.** On one thread of an AMD EPYC (`scripts/bench/bench_int8.py`), a
+# layer of 1024 × 1024 took 1.04 times float32's time for 256 rows, and for a row alone 11 times,
+# since a million weights are cast to float32 to be used once. NumPy's own integers would take 20
+# times as long as our blocks.
 #
 # ## Pitfalls
 #
