@@ -196,7 +196,7 @@ def expect_smallest_gone(mask, weight, share, call):
     expect_true(smallest, call=call, expected="the smallest dropped", got="larger ones")
 
 
-@asks("imports", step=3, of="Pruner", hint="every name of the table of exports is needed")
+@asks("imports", step=3, of="Pruner", hint="each name comes from one step; run tito test 16")
 def test_names_are_there():
     """Use each part once on a small network."""
     model = MLP(4, [6], 3)
@@ -228,7 +228,7 @@ def test_csr_by_hand():
     expect(from_csr(sparse), DENSE, call="from_csr(to_csr(matrix))")
 
 
-@asks("functionality", step=2, of="magnitude_mask", hint="rank by size without sign; exact number")
+@asks("functionality", step=2, of="magnitude_mask", hint="rank magnitudes; how many of equals go?")
 def test_the_smallest_magnitudes_go(rng):
     """Drop 50% of [1, -2, 3, -4], 70% of ten equal numbers, and 30% of random ones."""
     call = "magnitude_mask([1, -2, 3, -4], 0.5)"
@@ -265,7 +265,7 @@ def test_the_rise_is_cubic():
         expect(got, wanted, call=f"cubic_sparsity({step}, 0.9, 20, initial=0.1, start=10)")
 
 
-@asks("functionality", step=3, of="Pruner.enforce", hint="put zeros back after every step")
+@asks("functionality", step=3, of="Pruner.enforce", hint="what moves a weight that was 0?")
 def test_masks_survive_training(rng):
     """Prune half of a network, then train on with momentum and weight decay."""
     x, y = rng.normal(size=(20, 5)).astype(np.float32), rng.integers(0, 3, 20)
@@ -277,6 +277,9 @@ def test_masks_survive_training(rng):
         if scope == "layer":
             expect_equal(zeros, [15, 9], call=total)
         expect_equal(sum(zeros), 24, call="all " + total)
+        pairs = zip(before, after, strict=True)
+        held = [int(((new == 0) & (old == 0)).sum()) for old, new in pairs]
+        expect_equal(held, zeros, call=f"zeros left after 4 steps, {scope!r}")
         for old, new in zip(before, after, strict=True):
             expect(new == 0, old == 0, call=call + ": which are zero")
             moved = bool((np.abs(new - old)[old != 0] > 0).all())
