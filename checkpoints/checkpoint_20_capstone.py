@@ -388,9 +388,7 @@ def test_batches_are_taken_in_order():
     expect_equal(WORK.take(batcher)[0], [3, 4], call="collect() again")
 
 
-@asks(
-    "functionality", step=2, of="Batcher.collect", hint="go when full, or the oldest's time is up"
-)
+@asks("functionality", step=2, of="Batcher.collect", hint="full, or the oldest's time is up: go")
 def test_a_batch_waits_as_long_as_it_may():
     """Collect a full batch, a lone request, and one that has waited its time already."""
     batcher = WORK.queue(max_batch=2, max_wait=4.0)
@@ -592,9 +590,7 @@ def test_many_clients_get_their_own_answers():
         expect_equal(answer, wanted, call=f"outputs of {question}")
 
 
-@asks(
-    "performance", step=2, of="Batcher.answer", hint="call the model once a batch, not once a row"
-)
+@asks("performance", step=2, of="Batcher.answer", hint="one call of the model for each batch")
 def test_batching_pays():
     """Answer 64 requests in batches of 32, against one by one."""
     share = timed(WORK.stream(32), repeat=5) / timed(WORK.stream(1), repeat=5)
