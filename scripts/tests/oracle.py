@@ -86,6 +86,21 @@ def load_course(last: str = LAST) -> SimpleNamespace:
             sys.meta_path.remove(finder)
 
 
+def importable(course: SimpleNamespace) -> Any:
+    """Make the fixture under which `import tinytorch.core.x`, run late, finds these modules."""
+
+    @pytest.fixture(scope="module", autouse=True)
+    def lent() -> Iterator[None]:
+        with forgotten_imports("tinytorch.core"):
+            parent = importlib.import_module("tinytorch.core")
+            for name, module in vars(course).items():
+                sys.modules[f"tinytorch.core.{name}"] = module
+                setattr(parent, name, module)
+            yield
+
+    return lent
+
+
 @dataclass
 class Errors:
     """The largest relative error of each operation: of its values and of its gradients."""

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from oracle import INSTALL, load_course
+from oracle import INSTALL, importable, load_course
 
 torch = pytest.importorskip("torch", reason=INSTALL)
 from torch.nn.utils import prune  # noqa: E402
 
 M = load_course(last="18")
+lent = importable(M)
 C, A, S, L = M.compression, M.acceleration, M.spatial, M.layers
 F = torch.nn.functional
 pytestmark = pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
