@@ -185,14 +185,14 @@ def test_the_parts_are_there():
     expect_equal(BESIDE.counted(3)[0]([1.0, 2.0]), 3.0, call="Memo(sum)([1, 2])")
     config = GPTConfig(5, 4, 1, 2, 4)
     model, cache = GPT(config), KVCache(config)
-    x = Tensor(np.ones((1, 2, 4), np.float32))
+    x = Tensor(np.ones((1, 1, 4), np.float32))
     shape = tuple(attend_cached(MultiHeadAttention(4, 2), x, cache, 0).shape)
-    expect_equal(shape, (1, 2, 4), call="attend_cached(attention, x, cache, 0).shape")
+    expect_equal(shape, (1, 1, 4), call="attend_cached(attention, x, cache, 0).shape")
     cache.reset()
     expect_equal(read(model, [[1]], cache).shape, (1, 5), call="read(model, [[1]], cache).shape")
-    ids = np.array([[1, 2]])
+    ids = np.array([[1]])
     expect_equal(CachedReader(model).next_logits(ids).shape, (1, 5), call="next_logits(ids).shape")
-    expect_equal(shared_beginning(ids, ids), 2, call="shared_beginning(ids, ids)")
+    expect_equal(shared_beginning(ids, ids), 1, call="shared_beginning(ids, ids)")
     expect_equal(BESIDE.counted(3)[0].hit_rate, 0.0, call="hit_rate before the first call")
 
 
