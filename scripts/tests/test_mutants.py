@@ -1,8 +1,10 @@
 """A checkpoint that passes a wrong solution is worthless: each must catch its mutants."""
 
 import json
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,27 @@ RUNNER = Path(__file__).with_name("mutants") / "runner.py"
 MODULES = [c for c in load_ladder(ROOT).checkpoints if (ROOT / c.source).is_file()]
 
 
-@pytest.mark.parametrize("rung", MODULES, ids=lambda c: c.folder)
-def test_checkpoint_catches_every_mutant(rung):
-    """Each wrong solution in mutants/NN_name.toml fails at least the tests it names."""
+def run_mutants(rung):
+    """Run a module's mutants in a process of their own."""
     command = [sys.executable, str(RUNNER), rung.id]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def runs():
+    """The runs of all modules, as many at once as there are processors."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {rung.id: pool.submit(run_mutants, rung) for rung in MODULES}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("rung", MODULES, ids=lambda c: c.folder)
+def test_checkpoint_catches_every_mutant(rung, runs):
+    """Each wrong solution in mutants/NN_name.toml fails at least the tests it names."""
+    done = runs[rung.id].result()
     cases = [json.loads(line) for line in done.stdout.splitlines()]
     survivors = [c for c in cases if c["survived"] or c["missed"]]
     assert not survivors, survivors
