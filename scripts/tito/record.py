@@ -10,7 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from functools import cache
 from typing import Annotated, Any, Self, TypeVar, dataclass_transform
 
@@ -273,7 +273,26 @@ class Record:
 
     __slots__ = ()
 
-    # The three that `dataclass` would compile for every class, which costs start-up time.
+    # What `dataclass` would compile for every class, which costs start-up time.
+    def __init__(self, *given: Any, **named: Any):
+        cls = type(self)
+        kinds, defaults = cls.kinds(), cls._defaults()
+        values = dict(zip(kinds, given, strict=False))
+        twice = values.keys() & named.keys()
+        values = {**defaults, **values, **named}
+        if len(given) > len(kinds) or twice or values.keys() != kinds.keys():
+            wrong = sorted(twice | (values.keys() ^ kinds.keys())) or given[len(kinds) :]
+            raise TypeError(f"{cls.__name__}: missing, unknown or given twice: {wrong}")
+        for name, kind in kinds.items():
+            object.__setattr__(self, name, kind.make(values[name], f"{cls.__name__}.{name}"))
+        self.check(cls.__name__)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise FrozenInstanceError(f"cannot assign to {name!r}; use dataclasses.replace")
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete {name!r}")
+
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
 
@@ -293,11 +312,17 @@ class Record:
         """The kind of each field, in order."""
         return {f.name: kind_of(f.type) for f in fields(cls)}
 
-    def __post_init__(self) -> None:
-        for name, kind in self.kinds().items():
-            value = kind.make(getattr(self, name), f"{type(self).__name__}.{name}")
-            object.__setattr__(self, name, value)
-        self.check(type(self).__name__)
+    @classmethod
+    @cache
+    def _defaults(cls) -> dict[str, Any]:
+        """The values of the fields that need not be given."""
+        return {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+
+    @classmethod
+    @cache
+    def _readers(cls) -> list[tuple[str, Any, Any]]:
+        """By field: its name, what reads it, and what sets its slot."""
+        return [(name, kind.read, getattr(cls, name).__set__) for name, kind in cls.kinds().items()]
 
     def check(self, path: str) -> None:
         """Refuse fields that contradict each other; a record overrides it where there is need."""
@@ -310,10 +335,10 @@ class Record:
         kinds = cls.kinds()
         if value.keys() != kinds.keys():
             raise cls._wrong_keys(value, path)
-        # What was read is valid field by field, so `__post_init__` has nothing to add.
+        # What was read is valid field by field, so `__init__` has nothing to add.
         made = object.__new__(cls)
-        for name, kind in kinds.items():
-            object.__setattr__(made, name, kind.read(value[name], path and f"{path}.{name}"))
+        for name, read, set_slot in cls._readers():
+            set_slot(made, read(value[name], path and f"{path}.{name}"))
         made.check(path)
         return made
 
@@ -367,5 +392,5 @@ class Record:
 
 @dataclass_transform(frozen_default=True)
 def record(cls: type[T]) -> type[T]:
-    """Make a subclass of `Record` a frozen, slotted dataclass."""
-    return dataclass(frozen=True, slots=True, repr=False, eq=False)(cls)
+    """Make a subclass of `Record` a slotted dataclass; `Record` itself makes and freezes it."""
+    return dataclass(init=False, slots=True, repr=False, eq=False)(cls)
