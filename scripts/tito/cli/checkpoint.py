@@ -25,6 +25,7 @@ from tito.report import (
     save_report,
 )
 
+REPORT = "report.json"
 STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 MARKS = {
     status: (f"[{STYLES.get(status, 'red')}]{look.mark}[/]", look.word)
@@ -40,8 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "run",
         "run checkpoints, each in an isolated process",
         teaches="The first failure of each is shown in full: what was asked, expected and got, "
-        "a hint,\nand the line to open. Exit status 0 when they ran, whatever came of them; to "
-        "check\nmany at once, and for regressions: tito checkpoint test.",
+        "a hint,\nand the line to open. The results go into report.json; with --report FILE they "
+        "alone\nmake that report, and with --json nothing else is written. Exit status 0 when "
+        "they ran,\nwhatever came of them; many at once, and regressions: tito checkpoint test.",
     )
     run.add_argument("checkpoints", nargs="*", metavar="NN", help="05, 03-07, autograd …")
     run.add_argument("--all", action="store_true", help="every checkpoint of the ladder")
@@ -135,12 +137,17 @@ class Progress:
 
 
 def run_rungs(
-    options: argparse.Namespace, ladder: Ladder, rungs: list[AnyRung], progress: Progress
+    options: argparse.Namespace,
+    ladder: Ladder,
+    rungs: list[AnyRung],
+    progress: Progress,
+    *,
+    last: Report | None = None,
 ) -> Report:
-    """Grade some rungs of the tree with the command's options."""
+    """Grade some rungs of the tree with the command's options, and the seed of the last report."""
     from tito.grading.grade import grade, new_seed
 
-    seed = options.seed if options.seed is not None else new_seed()
+    seed = options.seed if options.seed is not None else last.seed if last else new_seed()
     return grade(options.root, ladder, rungs, seed=seed, progress=progress, start=options.start)
 
 
@@ -179,6 +186,26 @@ def by_any_id(report: Report) -> dict[str, CheckpointResult | CustomResult]:
     return {c.id: c for c in (*report.checkpoints, *report.custom)}
 
 
+def _last(path: Path) -> Report | None:
+    """The report to go on from; one that is missing or cannot be used is begun anew."""
+    try:
+        return load_report(path)
+    except ReportError:
+        return None
+
+
+def _keep(
+    options: argparse.Namespace, ladder: Ladder, last: Report | None, new: Report, ids: list[str]
+) -> None:
+    """Put what was run into the tree's report, whole or not at all."""
+    from tito.grading.merge import merged
+
+    if not options.all:
+        here = [rung.id for rung in ladder.checkpoints if (options.root / rung.file).is_file()]
+        new = merged(ladder, last, new, ids, here)
+    save_report(new, options.root / REPORT)
+
+
 def run_checkpoints(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints and print what came of each."""
     from tito.cli.main import Usage
@@ -198,14 +225,19 @@ def run_checkpoints(options: argparse.Namespace) -> int:
         if not options.all and not (options.root / rung.file).is_file():
             raise Usage(f"this tree has no {rung.file}")
     progress = Progress(ladder, rungs, quiet=options.json)
+    keep = not options.report and not options.json
+    # A report has one seed; results that are put into it are made with that one.
+    last = _last(options.root / REPORT) if keep and not options.all else None
     try:
         with progress:
-            report = run_rungs(options, ladder, rungs, progress)
+            report = run_rungs(options, ladder, rungs, progress, last=last)
     except KeyboardInterrupt:
         complain(f"interrupted: {progress.so_far()}; nothing was written, report.json is as it was")
         return 130
     if options.report:
         save_report(report, options.root / options.report)
+    elif keep:
+        _keep(options, ladder, last, report, [rung.id for rung in rungs])
     if options.json:
         print(dump_report(report), end="")
         return 0
