@@ -2,10 +2,12 @@
 
 import re
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from tito.frozen import Frozen, frozen
 
 LADDER_FILE = Path("checkpoints") / "ladder.toml"
 CUSTOM_NAME = re.compile("[a-z][a-z0-9_]{1,39}")
@@ -16,8 +18,8 @@ class LadderError(ValueError):
     """The ladder file, or a name looked up in it, is wrong; the message says how to mend it."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@frozen
+class Checkpoint(Frozen):
     """One rung: a module, the question its checkpoint answers, and what it is worth.
 
     `aliases` are older course names; `free` names tests that may pass on a stripped module.
@@ -52,8 +54,8 @@ class Checkpoint:
         return f"checkpoints/checkpoint_{self.id}_{self.name}.py"
 
 
-@dataclass(frozen=True)
-class Custom:
+@frozen
+class Custom(Frozen):
     """A checkpoint beyond the ladder: an instructor's or a student's own.
 
     It needs rungs and none needs it; it has no part in stages, milestones or the level. Its
@@ -81,8 +83,8 @@ class Custom:
 AnyRung = Checkpoint | Custom
 
 
-@dataclass(frozen=True)
-class Stage:
+@frozen
+class Stage(Frozen):
     """A part of the journey; its capability is shown when all of its rungs have passed."""
 
     name: str
@@ -90,8 +92,8 @@ class Stage:
     capability: str
 
 
-@dataclass(frozen=True)
-class Tier:
+@frozen
+class Tier(Frozen):
     """A run of modules taught together."""
 
     name: str
@@ -99,8 +101,8 @@ class Tier:
     last: str
 
 
-@dataclass(frozen=True)
-class Milestone:
+@frozen
+class Milestone(Frozen):
     """A historical result to reproduce, and the modules that unlock it.
 
     `must` says in words what a run has to reach; `minutes` is how long one scheduled run may take.
@@ -114,8 +116,8 @@ class Milestone:
     minutes: int = 30
 
 
-@dataclass(frozen=True)
-class Ladder:
+@frozen
+class Ladder(Frozen):
     """The whole ladder, checked: ids in order, needs that exist, points that sum to 100.
 
     `custom` are the checkpoints beyond it that its own file names.

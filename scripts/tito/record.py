@@ -10,9 +10,11 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
+from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any, Self, TypeVar, dataclass_transform
+
+from tito.frozen import Frozen, frozen
 
 LARGEST = 2**53 - 1  # the largest whole number that every JSON reader keeps exactly
 SHOWN = 60  # characters of a wrong value that an error quotes
@@ -268,55 +270,23 @@ def kind_of(hint: Any, most: int = 1000) -> Kind:
     )
 
 
-class Record:
+class Record(Frozen):
     """Base of the frozen, slotted dataclasses that make up a document."""
 
     __slots__ = ()
 
-    # What `dataclass` would compile for every class, which costs start-up time.
     def __init__(self, *given: Any, **named: Any):
-        cls = type(self)
-        kinds, defaults = cls.kinds(), cls._defaults()
-        values = dict(zip(kinds, given, strict=False))
-        twice = values.keys() & named.keys()
-        values = {**defaults, **values, **named}
-        if len(given) > len(kinds) or twice or values.keys() != kinds.keys():
-            wrong = sorted(twice | (values.keys() ^ kinds.keys())) or given[len(kinds) :]
-            raise TypeError(f"{cls.__name__}: missing, unknown or given twice: {wrong}")
-        for name, kind in kinds.items():
-            object.__setattr__(self, name, kind.make(values[name], f"{cls.__name__}.{name}"))
-        self.check(cls.__name__)
+        super().__init__(*given, **named)
+        self.check(type(self).__name__)
 
-    def __setattr__(self, name: str, value: object) -> None:
-        raise FrozenInstanceError(f"cannot assign to {name!r}; use dataclasses.replace")
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"cannot delete {name!r}")
-
-    def _values(self) -> tuple[Any, ...]:
-        return tuple(getattr(self, name) for name in self.__slots__)
-
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()
-
-    def __hash__(self) -> int:
-        return hash(self._values())
-
-    def __repr__(self) -> str:
-        values = (f"{name}={getattr(self, name)!r}" for name in self.__slots__)
-        return f"{type(self).__name__}({', '.join(values)})"
+    def _made(self, name: str, value: Any) -> Any:
+        return self.kinds()[name].make(value, f"{type(self).__name__}.{name}")
 
     @classmethod
     @cache
     def kinds(cls) -> dict[str, Kind]:
         """The kind of each field, in order."""
         return {f.name: kind_of(f.type) for f in fields(cls)}
-
-    @classmethod
-    @cache
-    def _defaults(cls) -> dict[str, Any]:
-        """The values of the fields that need not be given."""
-        return {f.name: f.default for f in fields(cls) if f.default is not MISSING}
 
     @classmethod
     @cache
@@ -392,5 +362,5 @@ class Record:
 
 @dataclass_transform(frozen_default=True)
 def record(cls: type[T]) -> type[T]:
-    """Make a subclass of `Record` a slotted dataclass; `Record` itself makes and freezes it."""
-    return dataclass(init=False, slots=True, repr=False, eq=False)(cls)
+    """Make a subclass of `Record` a frozen, slotted dataclass."""
+    return frozen(cls, slots=True)
