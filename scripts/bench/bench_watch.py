@@ -18,7 +18,7 @@ from statistics import median, quantiles
 
 from bench_startup import copy_tree
 
-from tito.cli.watch import POLL, TICK, Watch
+from tito.cli.watching import POLL, TICK, Watch
 from tito.ladder import load_ladder
 from tito.progress import load_progress
 from tito.render.lines import UNICODE

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reports import failures
 
 from tito.cli import main
-from tito.cli.watch import Files, links_open, paint
+from tito.cli.watching import Files, links_open, paint
 from tito.files import FileProblem
 from tito.hints import parse_hints, read
 from tito.progress import load_progress

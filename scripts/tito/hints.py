@@ -2,7 +2,6 @@
 
 import tomllib
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def parse_hints(text: str, file: str) -> dict[int, tuple[str, ...]]:
     """Build the hints from the text of their file, strictly; errors name the file and the line."""
     try:
         data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number or a nesting without end
         raise FileProblem(file, f"not valid TOML: {error}", "mend this line") from None
     _known(file, data, ("step",), 1)
     rows = data.get("step", [])
@@ -59,6 +58,8 @@ def _known(file: str, table: Mapping[str, Any], keys: tuple[str, ...], line: int
     """Refuse a key that nothing reads."""
     for key in table:
         if key not in keys:
+            from difflib import get_close_matches
+
             near = get_close_matches(key, keys, n=1)
             mend = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(keys)}"
             raise FileProblem(file, f"unknown key {key!r}", mend, line)

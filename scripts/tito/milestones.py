@@ -5,7 +5,6 @@ code made, strictly and up to a size: a record shows a flag, it is worth no poin
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -15,12 +14,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from tito.export import export_one
-from tito.files import FileProblem, read_bytes
+from tito.files import FileProblem, read_bytes, sha256
+from tito.frozen import Frozen, frozen
 from tito.ladder import Ladder, LadderError, Milestone
 from tito.record import Choice, Items, Match, Number, Record, RecordError, Text, Whole, record
 from tito.report import MilestoneRun, Moment, Report
@@ -110,8 +109,8 @@ class MilestoneRecord(Record):
         return MilestoneRun(self.passed, self.quick, self.summary, self.seconds)
 
 
-@dataclass(frozen=True)
-class Found:
+@frozen
+class Found(Frozen):
     """A milestone of the ladder as this tree has it; `missing` are the rungs still to pass.
 
     `script` is None when the tree has no folder for it; `missing` is None without a report.
@@ -129,8 +128,8 @@ class Found:
         return self.missing == ()
 
 
-@dataclass(frozen=True)
-class Planned:
+@frozen
+class Planned(Frozen):
     """Whether a milestone is to be run now, and why or why not; `code` is its digest."""
 
     milestone: Milestone
@@ -139,8 +138,8 @@ class Planned:
     why: str
 
 
-@dataclass(frozen=True)
-class Ended:
+@frozen
+class Ended(Frozen):
     """How a run came out: passed, missed, stopped (to be gone on with) or broken."""
 
     status: Literal["passed", "missed", "stopped", "broken"]
@@ -263,8 +262,8 @@ def code_digest(root: Path, ladder: Ladder, milestone: Milestone) -> str:
         exported = export_one(root, ladder.by_id[need])
         lines = (exported.text or str(exported.problem)).splitlines()
         texts.append("\n".join(line for line in lines if line.strip()).encode())
-    digests = b"".join(hashlib.sha256(text).digest() for text in texts)
-    return hashlib.sha256(digests).hexdigest()
+    digests = b"".join(sha256(text).digest() for text in texts)
+    return sha256(digests).hexdigest()
 
 
 def make_plan(

@@ -8,7 +8,6 @@ A module is a Python file in percent format. A code cell says by its first line 
 import ast
 import re
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 
 from tito.files import FileProblem
@@ -141,6 +140,8 @@ def _directive(file: str, lines: tuple[str, ...], start: int, end: int) -> tuple
             continue
         word, rest = match["name"] or "", match["rest"].strip()
         if word not in DIRECTIVES:
+            from difflib import get_close_matches
+
             near = get_close_matches(word, DIRECTIVES, n=1)
             mend = (
                 f"did you mean `#| {near[0]}`?" if near else f"use one of {', '.join(DIRECTIVES)}"

@@ -1,6 +1,6 @@
 """The screen of `tito watch` as a pure state machine: events in, commands and lines out.
 
-It knows no terminal, no clock and no process: `tito.cli.watch` feeds it and does what it asks.
+It knows no terminal, no clock and no process: `tito.cli.watching` feeds it and does what it asks.
 """
 
 from collections.abc import Iterator, Mapping

@@ -14,7 +14,6 @@ def add_action(
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
         epilog=teaches,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

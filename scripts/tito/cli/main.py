@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,6 +70,27 @@ def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
     return f"did you mean: {before}{near[0]}" if near else f"there are: {', '.join(known)}"
 
 
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Help as wide as the terminal; argparse makes a formatter for every argument that is added,
+    and would load shutil and its compressors to ask for the width."""
+
+    def __init__(self, prog: str, **how: Any):
+        super().__init__(prog, **({"width": self.columns() - 2} | how))
+
+    @staticmethod
+    @cache
+    def columns() -> int:
+        """The width that COLUMNS or the terminal gives, else 80."""
+        try:
+            return int(os.environ["COLUMNS"]) or 80
+        except (KeyError, ValueError):
+            pass
+        try:
+            return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80
+        except (AttributeError, ValueError, OSError):
+            return 80
+
+
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line that says what to type instead."""
 
@@ -83,6 +105,9 @@ class Parser(argparse.ArgumentParser):
         kind = "command" if action.dest == "command" else "action"
         mend = did_you_mean(str(value), action.choices, before=f"{self.prog} ")
         raise Usage(f"{self.prog} has no {kind} {value!r}; {mend}")
+
+    def __init__(self, **how: Any):
+        super().__init__(**({"formatter_class": Help} | how))
 
     def add_subparsers(self, **how: Any) -> Any:
         """Add commands or actions; argparse would write a whole usage to find their prefix."""
@@ -112,7 +137,6 @@ def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
         prog="tito",
         description="Build TinyTorch module by module, and see how far your framework has come.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"tito {__version__}")
     parser.add_argument(
@@ -126,7 +150,6 @@ def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == wanted or everything:
             importlib.import_module(f"tito.cli.{name}").configure(command)

@@ -1,11 +1,11 @@
 """Lines for a terminal as data: spans of text with a style, measured in columns, cut to fit."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
+from tito.frozen import Frozen, frozen
 from tito.render.escape import one_line
 from tito.render.words import LOOKS, STONES
 
@@ -21,8 +21,8 @@ class Span(NamedTuple):
 Line = tuple[Span, ...]
 
 
-@dataclass(frozen=True)
-class Charset:
+@frozen
+class Charset(Frozen):
     """The characters to draw with; `plain` ones are all ASCII."""
 
     plain: bool

@@ -1,15 +1,14 @@
 """The words, marks and colours that every rendering shares, so that all say the same."""
 
-from dataclasses import dataclass
-
+from tito.frozen import Frozen, frozen
 from tito.report import CheckpointResult, CustomResult, MilestoneResult, Report, StageResult
 
 GREEN, RED, BLUE, AMBER, GREY = "#1a7f37", "#cf222e", "#0969da", "#9a6700", "#57606a"
 BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", GREY: "#9198a1"}
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+@frozen
+class Look(Frozen):
     """How a status is shown: a word, a mark (never an emoji) and a colour on white.
 
     `plain` is the mark where only ASCII can be shown.
