@@ -86,17 +86,23 @@ def import_torch(threads: int) -> Any:
     return torch
 
 
-def seconds(side: Side) -> float:
+def seconds(side: Side, clock: Callable[[], float] = time.perf_counter) -> float:
     """Prepare the work outside the clock, then time it once."""
     work = side()
     gc.collect()
-    begin = time.perf_counter()
+    begin = clock()
     work()
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def compare(
-    name: str, ours: Side, theirs: Side, *, runs: int = 11, limit: float | None = None
+    name: str,
+    ours: Side,
+    theirs: Side,
+    *,
+    runs: int = 11,
+    limit: float | None = None,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> Ratio:
     """Time both sides in turns.
 
@@ -106,14 +112,15 @@ def compare(
             Work without preparation is `lambda: work`.
         runs: Rounds, after one that is not counted.
         limit: The ratio to keep, if any.
+        clock: Tells seconds; the clock on the wall, if no other is given.
     """
-    seconds(ours), seconds(theirs)
+    seconds(ours, clock), seconds(theirs, clock)
     rounds: list[tuple[float, float]] = []
     for turn in range(runs):
         if turn % 2:
-            second, first = seconds(theirs), seconds(ours)
+            second, first = seconds(theirs, clock), seconds(ours, clock)
         else:
-            first, second = seconds(ours), seconds(theirs)
+            first, second = seconds(ours, clock), seconds(theirs, clock)
         rounds.append((first, second))
     ratios = [a / b for a, b in rounds]
     low, _, high = quantiles(ratios, n=4) if runs > 1 else (ratios * 3)
