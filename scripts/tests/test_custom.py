@@ -1,9 +1,12 @@
 """Custom checkpoints: made, run in isolation, reported, and never in the ladder's way."""
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,16 +15,20 @@ from tito.cli import main
 from tito.custom import OWN_FILE, clean_name, create, customs, is_course, parse_own, read_own
 from tito.files import FileProblem
 from tito.grading.score import Run, score_ladder
+from tito.isolation import landlock
 from tito.ladder import LADDER_FILE, Custom, LadderError, parse_ladder
 from tito.manifest import check, make_manifest
 from tito.report import Outcome, load_report
 from tito.selection import select
 
 
-def tito(tree, *words):
+def tito(tree, *words, **variables):
     """Run tito in a process of its own, piped."""
     command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=300,
+        env=os.environ | variables,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -93,6 +100,61 @@ def test_a_students_own_code_cannot_judge_the_ladder(small, ladder):
     assert (report.score.points, report.level) == (8, 1)
     assert report.custom[0].status == "error"
     assert "session" in report.custom[0].message
+
+
+def test_a_students_own_code_leaves_nothing_behind(small, ladder):
+    """It cannot write into the tree or wait for the next step, and nobody waits for it."""
+    create(small, ladder, "vandal", "Can I?", ("01",), 0)
+    (small / "checkpoints/custom_vandal.py").write_text(
+        "import os, time\n"
+        f"SPOILT = {str(small / 'spoilt')!r}\n"
+        "try:\n    open(SPOILT, 'w').close()\nexcept OSError:\n    pass\n"
+        "if os.fork() == 0:\n    os.setsid()\n    time.sleep(25)\n    os._exit(0)\n",
+        encoding="utf-8",
+    )
+    scratch = small.parent / "scratch"
+    scratch.mkdir()
+    scratch.chmod(0o777)
+    began = time.monotonic()
+    done = tito(small, "checkpoint", "run", "C1", TMPDIR=str(scratch))
+    assert time.monotonic() - began < 20
+    assert done.returncode == 0, done.stderr
+    with contextlib.suppress(OSError):
+        landlock.version()
+        assert not (small / "spoilt").exists()
+
+
+def test_a_forged_raw_report_is_its_own_loss(small, ladder):
+    """What the own session writes is read strictly: too many tests, or figures of no test."""
+    create(small, ladder, "forger", "Can I?", ("01",), 0)
+    (small / "checkpoints/custom_forger.py").write_text(
+        "import json, os\n"
+        "t = {'nodeid': 'custom_forger.py::t', 'outcome': 'passed'}\n"
+        "with open('raw.json', 'w') as file:\n    json.dump({'tests': [t] * 300}, file)\n"
+        "os._exit(0)\n",
+        encoding="utf-8",
+    )
+    done = tito(small, "grade", "--seed", "2")
+    assert done.returncode == 0, done.stderr
+    report = load_report(small / "report.json")
+    assert (report.score.points, report.custom[0].status) == (8, "error")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x = " + "[" * 20_000,
+        "custom = 1" + "0" * 6000,
+        entry(needs=[["01"]]),
+        entry(question="q" * 500),
+        "".join(entry(name=f"mine{i}") for i in range(101)),
+    ],
+    ids=["deep", "digits", "nested", "long", "many"],
+)
+def test_hostile_entries_cost_only_the_own_ones(ladder, text):
+    """No text of custom.toml ends a grading: each is a problem that the report can name."""
+    with pytest.raises(FileProblem):
+        parse_own(text, ladder)
 
 
 def test_a_broken_entry_costs_only_the_own_ones(small):

@@ -27,6 +27,8 @@ from tito.manifest import MANIFEST_FILE
 from tito.source import parse
 
 OWN_FILE = "checkpoints/custom.toml"
+OWN_MOST = 20  # checkpoints of a student's own
+QUESTION_MOST = 400  # characters
 OWN_HEAD = """\
 # Checkpoints of your own, beyond the ladder; make one with: tito checkpoint new NAME
 # They run on every push and are reported beside the ladder's. They are feedback for you: a
@@ -48,10 +50,20 @@ def parse_own(text: str, ladder: Ladder) -> tuple[Custom, ...]:
         first = len(ladder.custom) + 1
         found = build_custom(data.get("custom", []), "", first=first, own=True)
         check_custom(ladder, (*ladder.custom, *found), "")
-    except (tomllib.TOMLDecodeError, LadderError) as error:
-        message = str(error).removeprefix(": ")
+        _check_size(found)
+    except (ValueError, TypeError, RecursionError) as error:  # what hostile TOML makes of a parser
+        message = " ".join(str(error).removeprefix(": ").split())[:300]
         raise FileProblem(OWN_FILE, message, "mend it, or remove the file") from None
     return found
+
+
+def _check_size(found: tuple[Custom, ...]) -> None:
+    """Refuse what no report could hold."""
+    if len(found) > OWN_MOST:
+        raise LadderError(f"has {len(found)} checkpoints; keep to {OWN_MOST}")
+    for c in found:
+        if len(c.question) > QUESTION_MOST:
+            raise LadderError(f"custom {c.name!r}: the question is over {QUESTION_MOST} characters")
 
 
 def read_own(root: Path, ladder: Ladder) -> tuple[Custom, ...]:

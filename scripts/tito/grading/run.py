@@ -1,12 +1,15 @@
 """Run checkpoints in a trusted session of their own, and collect the outcome of each test."""
 
+import contextlib
 import json
 import os
+import select
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +30,9 @@ PASSED_ON = tuple("PATH LANG LC_ALL TMPDIR TEMP TMP SYSTEMROOT HOME USERPROFILE"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
+LINE_LIMIT = 1 << 20  # bytes of one message of a session
+LINGER = 0.1  # seconds between two looks at whether a silent session has ended
+TESTS_MOST = 200  # of one checkpoint: a report holds no more
 RAW_REPORT = "raw.json"  # what pytest-json-report writes into the job's folder
 
 
@@ -53,7 +59,7 @@ def session_environment() -> dict[str, str]:
     return kept | threads | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
-def begin_session(job: dict[str, Any]) -> Begun:
+def begin_session(job: dict[str, Any], *, start_new_session: bool = False) -> Begun:
     """Start the process of one session; the file takes its complaints."""
     command = [sys.executable, "-I", "-m", "tito.grading.session"]
     if not job["installed"]:
@@ -66,7 +72,42 @@ def begin_session(job: dict[str, Any]) -> Begun:
         stderr=errors,
         env=session_environment(),
         cwd=job["folder"],
+        start_new_session=start_new_session,
     ), errors
+
+
+def begin_apart(job: dict[str, Any]) -> Begun:
+    """Start a session that runs a student's own checkpoints, in a process group of its own."""
+    return begin_session(job, start_new_session=os.name == "posix")
+
+
+def _lines(process: "subprocess.Popen[bytes]") -> Iterator[bytes]:
+    """The lines a process prints until it ends; whoever inherited its output is not waited for."""
+    assert process.stdout is not None
+    if os.name != "posix":
+        yield from process.stdout
+        return
+    file, rest, ended = process.stdout.fileno(), b"", False
+    while True:
+        if not select.select([file], [], [], 0 if ended else LINGER)[0]:
+            if ended:
+                return
+            ended = process.poll() is not None
+            continue
+        data = os.read(file, 65536)
+        *lines, rest = (rest + data).split(b"\n")
+        yield from lines
+        if not data:
+            return
+        if len(rest) > LINE_LIMIT or (ended and not lines):
+            raise ValueError("it printed what is no message")
+
+
+def _end_group(process: "subprocess.Popen[bytes]") -> None:
+    """End what a session of a student's own checkpoints left running in its group."""
+    if os.name == "posix":
+        with contextlib.suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _session(
@@ -86,7 +127,7 @@ def _session(
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # it ended at once: the missing report below says so
-            for line in process.stdout:
+            for line in _lines(process):
                 message = json.loads(line)
                 at = message["rung"] or at
                 progress(message)
@@ -96,6 +137,8 @@ def _session(
             raise
         finally:
             watchdog.cancel()
+            if begin is begin_apart:
+                _end_group(process)
         path = Path(job["folder"]) / RAW_REPORT
         if path.is_file() and process.returncode in (0, 1):
             return json.loads(path.read_text(encoding="utf-8")), at
@@ -234,6 +277,8 @@ def _collect(
     }
     extra = raw.get("tito", {})
     for rung in rungs:
+        if len(tests[rung.id]) > TESTS_MOST:
+            raise ValueError(f"{len(tests[rung.id])} tests, more than the {TESTS_MOST} allowed")
         reason = failed.get(Path(rung.file).name)
         message = f"{rung.file} could not be collected: {reason}" if reason else None
         outcome.runs[rung.id] = Run(
@@ -291,7 +336,7 @@ def run_ladder(
     job |= {"installed": installed, "measure": measure}
     _run_group(outcome, job, [rung for rung in here if rung not in own], places, progress, begin)
     try:
-        _run_group(outcome, job, own, places, progress, begin)
+        _run_group(outcome, job, own, places, progress, begin_apart)
     except Exception as error:  # whatever the student's own checkpoints made of their session
         message = _cut(f"its session gave no usable result: {error!r}", MESSAGE_LIMIT)
         outcome.runs |= {rung.id: Run(trouble="error", message=message) for rung in own}

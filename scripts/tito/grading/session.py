@@ -5,9 +5,11 @@ pytest-json-report's file into the job's folder and one JSON line a finished tes
 output. No code of a student ever runs in this process.
 """
 
+import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from tito.custom import customs, rung_of_file
 from tito.grading.outcome import judge
 from tito.grading.run import RAW_REPORT
 from tito.grading.spending import Meter
-from tito.isolation import Limits, Server, Source
+from tito.isolation import Limits, Server, Source, landlock, linux
 from tito.isolation.process import ForkServer
 from tito.ladder import AnyRung, Custom, Ladder, load_ladder
 
@@ -134,6 +136,21 @@ class Grading:
         self.out.flush()
 
 
+def confine() -> None:
+    """Give up writing outside the temporary folder, as far as the kernel offers it.
+
+    A student's own checkpoints run in this very process: without this they could change what the
+    next steps of a push run, or what the ladder gave.
+    """
+    with contextlib.suppress(OSError):
+        linux.no_new_privileges()
+        rules = landlock.Ruleset(network=False)
+        rules.allow("/", landlock.READ | landlock.EXECUTE)
+        for folder in (tempfile.gettempdir(), "/dev"):
+            rules.allow(folder, rules.handled & ~(landlock.MAKE_CHAR | landlock.MAKE_BLOCK))
+        rules.enforce()
+
+
 def run(job: dict[str, Any], forks: ForkServer | None = None) -> int:
     """Run the job's checkpoints in one pytest session and return pytest's exit status.
 
@@ -156,6 +173,8 @@ def run(job: dict[str, Any], forks: ForkServer | None = None) -> int:
     files = {rung.id: rung.file for rung in (*ladder.checkpoints, *custom)}
     plugin = Grading(server, ladder, custom, out)
     plugin.meter = Meter(server) if job.get("measure") else None
+    if any(rung.own and rung.id in job["rungs"] for rung in custom):
+        confine()  # the fork server is outside: its workers have layers of their own
     arguments = [
         *("-c", os.devnull, "--rootdir", str(root), "--confcutdir", str(root / "checkpoints")),
         *("-p", "no:cacheprovider", "-p", "no:doctest", "-p", "no:unittest", "-p", "no:junitxml"),
