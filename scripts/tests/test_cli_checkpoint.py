@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tito.ladder import LadderError
 from tito.milestones import Found
 from tito.render.lines import ASCII, UNICODE, plain_text
 from tito.render.years import years
+from tito.report import load_report
 from tito.selection import select
 from tito.unlocks import unlocks
 
@@ -88,8 +90,6 @@ def test_unlocks_follow_the_ladder(ladder):
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory, root, ladder):
     """A tree with modules 00 to 02, graded, in which a step of 01 is then broken."""
-    import shutil
-
     tree = tmp_path_factory.mktemp("graded") / "my tree"
     for name in ("checkpoints", "tinytorch", "milestones"):
         ignore = shutil.ignore_patterns("__pycache__", "results")
@@ -285,3 +285,25 @@ def test_nothing_is_unlocked_in_an_empty_ladder(ladder):
     """The pure scorer and the unlocks agree on a fresh tree."""
     standing = score_ladder(ladder, {})
     assert not [m for m in standing.milestones if m.unlocked]
+
+
+def test_a_run_goes_into_the_report(graded, tmp_path):
+    """What was run is known afterwards; the rest, and the seed, stay; --json writes nothing."""
+    tree = tmp_path / "tree"
+    shutil.copytree(graded, tree)
+    report = tree / "report.json"
+    before = load_report(report)
+    stamp = report.read_bytes()
+    assert tito(tree, "checkpoint", "run", "01", "--json").returncode == 0
+    assert tito(tree, "checkpoint", "run", "01", "--report", "other.json").returncode == 0
+    assert report.read_bytes() == stamp
+    source = tree / "modules" / "01_tensor" / "tensor.py"
+    source.write_text(source.read_text(encoding="utf-8") + "\n# newer\n", encoding="utf-8")
+    assert tito(tree, "checkpoint", "run", "01").returncode == 0
+    after = load_report(report)
+    assert after.by_id["01"].source_digest != before.by_id["01"].source_digest
+    assert after.by_id["02"] == before.by_id["02"]
+    assert (after.seed, after.score) == (before.seed, before.score)
+    report.unlink()
+    assert tito(tree, "checkpoint", "run", "00").returncode == 0
+    assert load_report(report).by_id["00"].status == "passed"
