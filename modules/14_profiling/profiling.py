@@ -566,7 +566,8 @@ if __name__ == "__main__":
 # %% [markdown]
 # ## Systems: where a training step spends time and memory
 #
-# Theory: the way back through y = xWᵀ computes two products of the size of the one forward. And
+# Theory: the way back through y = xWᵀ computes two products of the size of the one forward, but in
+# the first layer, whose input needs no gradient, only one: for this network 1.5 times the work. And
 # Adam keeps two averages: with the parameters themselves, three times their memory.
 
 # %%
