@@ -476,9 +476,10 @@ if __name__ == "__main__":
 #
 # **Then calibrate, then replace**, all on a copy in evaluation mode: put an `Observed` around each
 # `Linear` and `Conv2d`, run the batches through, put a quantized layer in its place.
-# `replace_layers(model, classes, make)` (given) puts `make(layer)` in the place of every layer of
-# exactly these classes. Everything else, ReLU and pools too, works on the floats between the
-# layers.
+# `replace_layers(model, classes, make)` (given) returns the model with `make(layer)` in the place
+# of every layer of exactly these classes; `finished(part, KINDS, WIDEST)` (given) makes the
+# quantized layer of an `Observed`, or gives its float layer back if no batch came through.
+# Everything else, ReLU and pools too, works on the floats between the layers.
 
 
 # %%
