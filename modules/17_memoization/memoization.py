@@ -144,10 +144,10 @@ for length in (10, 23):
     x = model.position_embedding(model.token_embedding(ids[:, :length]))
     x = model.blocks[0](x, is_causal=True)
     keys.append(model.blocks[1].self_attn.project(model.blocks[1].norm1(x))[1].data[:, :, :10])
-print(f"largest change of a key when 13 tokens follow: {np.abs(keys[0] - keys[1]).max():.0e}")
+print("keys are as before when 13 tokens follow:", np.allclose(*keys, rtol=0, atol=1e-5))
 # Expected output:
 # hit rate while writing: 0%
-# largest change of a key when 13 tokens follow: ...
+# keys are as before when 13 tokens follow: True
 
 # %% [markdown]
 # ## Step 2: A place for the past
