@@ -222,17 +222,18 @@ if __name__ == "__main__":
 # tap (i, j) of the kernel sees `windows(...)[:, :, i, j]`, a strided view of shape (N, C, OH, OW),
 # and contributes a product over the channels alone; kh·kw smaller products are added up.
 #
-#     3 × 3 on 64 channels of 32 × 32:   input 262 KB,   columns 2359 KB,   direct 0 KB more
+#     3 × 3, padded, on 64 channels of 32 × 32:   input 262 KB,   columns 2359 KB,   a tap 262 KB
 #
-# Both move and multiply the same numbers; which is faster depends on the sizes. So measure.
-# `np.tensordot(w, v, axes=(1, 1))` sums over axis 1 of both: (F, C) and (N, C, OH, OW) give
-# (F, N, OH, OW).
+# Both move and multiply the same numbers (`tensordot` copies the view too, but one tap at a time);
+# which is faster depends on the sizes. So measure. `np.tensordot(w, v, axes=(1, 1))` sums over
+# axis 1 of both: (F, C) and (N, C, OH, OW) give (F, N, OH, OW). `windows` does not pad: `pad(x,
+# geo)` (given) comes first.
 
 
 # %%
 #| export
 def im2col(x: Array, geo: Any) -> Array:
-    """Copy all windows of images (N, C, H, W) into columns, (N, C·kh·kw, OH·OW)."""
+    """Pad images (N, C, H, W), copy all windows into columns, (N, C·kh·kw, OH·OW)."""
     ### BEGIN SOLUTION
     view = windows(pad(x, geo), geo)  # (N, C, kh, kw, OH, OW)
     return view.reshape(len(x), -1, view.shape[4] * view.shape[5])
@@ -400,7 +401,10 @@ def in_batches(function: Callable[[Array], Array], x: Array, size: int) -> Array
 
 
 def in_workers(function: Callable[[Array], Array], x: Array, workers: int) -> Array:
-    """Call a function on a share (`np.array_split`) of the rows in each thread; join in order."""
+    """Call a function on a share (`np.array_split`) of the rows in each thread; join in order.
+
+    With fewer rows than workers there is a thread for each row: no share is empty.
+    """
     checked_count("workers", workers)
     ### BEGIN SOLUTION
     shares = np.array_split(x, min(workers, max(len(x), 1)))
@@ -660,19 +664,22 @@ for layer in fast:
 # %% [markdown]
 # The first linear layer reads 1 MB of weights for 16 images: a larger batch, not a better kernel,
 # would help it. More than 100% is possible: the roof was measured in main memory, while these
-# arrays may come from the cache.
+# arrays may come from the cache. And mind what the roof is made of: the product uses all threads of
+# BLAS, the triad only one, so with several cores the ridge is drawn too far to the right for a
+# kernel in threads.
 #
 # ## Pitfalls
 #
 # - Timing the first call: it maps memory, starts threads and fills caches. Warm up, take the best.
 # - Writing into an input that someone else still needs, or that the graph has kept.
 # - Folding a normalisation of the batch: only running statistics are fixed.
-# - Threads inside threads: a BLAS with two threads in each of two workers is slower than either.
+# - Threads inside threads: two workers, each in a BLAS with two threads, fight for the cores.
 #
 # ## What PyTorch does differently, and why
 #
 # - `torch.compile` traces a model and *generates* fused kernels; ours are written beforehand.
-# - oneDNN chooses among direct, im2col and Winograd convolutions by shape, as step 3 suggests.
+# - cuDNN chooses among direct, im2col, Winograd and FFT convolutions by shape, or measures them
+#   (`torch.backends.cudnn.benchmark = True`), as step 3 suggests.
 #
 # ## Sources
 #
