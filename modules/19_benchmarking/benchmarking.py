@@ -121,8 +121,8 @@ if __name__ == "__main__":
 #
 # Times are skewed: never faster than the work allows, now and then much slower. One interruption of
 # 100 ms among 29 samples of 1 ms makes the **mean** 4.3 ms, a time that never occurred. The
-# **median** is 1 ms. And users feel the tail: of 20 calls to build a page one is beyond the 95th
-# percentile.
+# **median** is 1 ms. And users feel the tail: of 20 calls to build a page, one on average is beyond
+# the 95th percentile.
 #
 # The q-th *percentile* of n sorted samples is at place $q/100 \cdot (n - 1)$, counted from 0, and
 # between two samples it is interpolated. *Worked:* the 90th of [10, 20, 40] is at place 1.8:
@@ -151,9 +151,10 @@ def percentile(samples: Samples, q: float) -> float:
 def bootstrap_interval(samples: Samples, statistic: Callable[..., Array] = np.median,
                        confidence: float = 0.95, resamples: int = 2000,
                        seed: int = 0) -> tuple[float, float]:  # fmt: skip
-    """Return the interval in which the statistic of new samples would lie.
+    """Return an interval for the true value of a statistic: the middle of its resampled values.
 
-    It is called as statistic(rows, axis=1), rows of shape (resamples, n).
+    It is called as statistic(rows, axis=1), rows of shape (resamples, n). So made, the interval
+    covers the true value in about `confidence` of all experiments, fewer if n is small.
     """
     values = given.checked_samples(samples)
     given.checked_confidence(confidence)
@@ -254,7 +255,12 @@ def measure_pairs(
 
 
 def compare_samples(a: Samples, b: Samples) -> Comparison:
-    """Compare paired times in seconds: the i-th of a was measured beside the i-th of b."""
+    """Compare paired times in seconds: the i-th of a was measured beside the i-th of b.
+
+    Returns:
+        Comparison(speedup, low, high, p_value, seconds_a, seconds_b): the interval is the bootstrap
+        interval of the median of d, taken out of logarithms; the last two are medians.
+    """
     a, b = given.checked_pairs(a, b)
     ### BEGIN SOLUTION
     d = np.log(a) - np.log(b)
@@ -673,8 +679,8 @@ for load in (0.3, 0.6, 0.9):
 #
 # - `torch.utils.benchmark.Timer` warms up, chooses the number of calls by itself
 #   (`blocked_autorange`), sets one thread unless told otherwise, and waits for the GPU.
-# - MLPerf's own load generator plays queries out in real time, and its Server run takes minutes at
-#   least: percentiles of a tail need thousands of queries.
+# - MLPerf's own load generator plays queries out in real time, and reports for Server the highest
+#   *rate* that keeps the bound. For a 99th percentile it asks 270,336 queries: tails need many.
 #
 # ## Sources
 #
