@@ -211,6 +211,7 @@ class Batcher(WaitingRoom):
         """Call `observe(rows)`, predict all at once; give each future its output, or all the error.
 
         A future whose client gave up says False to `set_running_or_notify_cancel()`: leave it out.
+        `observe` gets the number of rows that are left; if there are none, do nothing.
         """
         ### BEGIN SOLUTION
         alive = [(row, f) for row, f, _ in batch if f.set_running_or_notify_cancel()]
@@ -297,7 +298,10 @@ class Histogram(Distribution):
         ### END SOLUTION
 
     def samples(self) -> Samples:
-        """Return ("_bucket", {"le": bound}, count so far) up to +Inf, then "_sum" and "_count"."""
+        """Return ("_bucket", {"le": bound}, count so far) up to +Inf, then "_sum" and "_count".
+
+        A bound is a text here, its `repr`; the last two have no labels, {}.
+        """
         ### BEGIN SOLUTION
         with self.lock:
             running, total = np.cumsum(self.counts).tolist(), self.total
@@ -316,9 +320,10 @@ class InferenceServer(Service):
     parts = Batcher, Histogram
 
     def predict(self, rows: Array) -> Array:
-        """Submit every row, wait for all outputs; on Overloaded or TimeoutError refuse with 503.
+        """Submit every row to `self.batcher`, wait up to `self.timeout` seconds for all outputs.
 
-        Then cancel the futures that are left, and send `Retry_After="1"` along.
+        On Overloaded or TimeoutError cancel the futures that are left, and refuse with 503:
+        raise `Refusal(503, why, Retry_After="1")`.
         """
         futures: list[Future] = []
         ### BEGIN SOLUTION
@@ -404,7 +409,7 @@ def psi(expected: Array, actual: Array, bins: int = 10) -> float:
     """Return the population stability index of two samples, shape (N,) and (M,).
 
     Bins are cut at the quantiles i / bins of `expected`, equal cuts once; what equals a cut is to
-    its right. A share is (count + 0.5) / (number + 0.5 * bins there are).
+    its right. A share is (count + 0.5) / (size of the sample + 0.5 * number of bins).
     """
     ### BEGIN SOLUTION
     cuts = np.unique(np.quantile(expected, np.arange(1, bins) / bins))
@@ -418,7 +423,7 @@ def psi(expected: Array, actual: Array, bins: int = 10) -> float:
 
 
 def ks_test(a: Array, b: Array) -> tuple[float, float]:
-    """Return D and its p-value for two samples, shape (N,) and (M,), which may hold ties."""
+    """Return D and its p-value, `ks_p_value(D, N, M)`, of samples (N,), (M,), maybe with ties."""
     ### BEGIN SOLUTION
     a, b = np.sort(a), np.sort(b)
     every = np.concatenate([a, b])
@@ -434,7 +439,8 @@ class DriftMonitor(Window):
     def report(self) -> dict[str, Any]:
         """Return "rows" seen, and per feature "psi" and "p"; "drifted" lists those that did.
 
-        With fewer than `min_rows` rows the three lists are empty.
+        A feature drifted if p is below `self.alpha` / F and its psi above `self.limit`. With fewer
+        than `min_rows` rows the three lists are empty.
         """
         now = self.newest()
         report: dict[str, Any] = {"rows": len(now), "psi": [], "p": [], "drifted": []}
@@ -462,7 +468,7 @@ print("false alarms of PSI > 0.1, p < 0.01, the monitor:", alarms / 200)
 monitor.observe(rng.normal([0, 0, 0.5, 0, 0], size=(200, 5)))
 print("after a shift of feature 2 by half a deviation:", monitor.report()["drifted"])
 # Expected output:
-# false alarms of PSI > 0.1, p < 0.01, the monitor: [...]
+# false alarms of PSI > 0.1, p < 0.01, the monitor: [0.115 0.06  0.005]
 # after a shift of feature 2 by half a deviation: [2]
 
 
@@ -675,15 +681,17 @@ with tempfile.TemporaryDirectory() as folder:
 #
 # ## What PyTorch does differently, and why
 #
-# - `torch.save` pickles; since 2.6 `torch.load` allows tensors only. *safetensors* is a JSON header
-#   and raw numbers, as here. `torch.export` writes the graph itself, so any class fits.
+# - `torch.save` pickles; since 2.6 `torch.load` takes only tensors and plain data, unless told
+#   otherwise. *safetensors* is a JSON header and raw numbers, as here. `torch.export` writes the
+#   graph itself, so any class fits.
 # - Triton batches as here, in many processes, with binary inputs: JSON can cost more than a model.
 #
 # ## Sources
 #
-# Crankshaw et al. 2017, "Clipper", section 4.3 (batching) · Prometheus, "Exposition formats", 0.0.4
-# · Fleming and Wallace 1986, "How not to lie with statistics" (the geometric mean) · Kohavi, Tang
-# and Xu, *Trustworthy Online Controlled Experiments* (2020), chapters 4 and 15.
+# Crankshaw et al. 2017, "Clipper" (batching) · Prometheus, "Exposition formats", 0.0.4 · Siddiqi
+# 2006, *Credit Risk Scorecards* (PSI) · Smirnov 1939 (the test) · Fleming and Wallace 1986, "How
+# not to lie with statistics" (the geometric mean) · Kohavi, Tang and Xu, *Trustworthy Online
+# Controlled Experiments* (2020), chapters 4 and 15.
 #
 # ## Reflect (150–300 words)
 #
