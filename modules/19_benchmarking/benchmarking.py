@@ -219,6 +219,9 @@ if __name__ == "__main__":
 # *Worked:* d = [1, 2, 3], mean 2. Of the 8 choices only + + + and − − − reach |mean| ≥ 2: p = 0.25.
 # Three pairs can never do better; six can: 2/64 = 0.03. Above 12 pairs there are too many choices,
 # so draw 10,000 at random and count ours as one more: p = (1 + hits) / (1 + 10,000), never 0.
+#
+# The test asks about the mean of d, the speedup is from its median. So `Comparison.verdict` (given)
+# wants both before it calls one faster: p < 0.05, and an interval of the speedup without 1.
 
 
 # %%
