@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from tito.grading.grade import grade
+from tito.grading.snapshot import take
 from tito.ladder import load_ladder
 from tito.manifest import (
+    LARGEST,
     MANIFEST_FILE,
+    Findings,
     ManifestError,
     check,
     dump_manifest,
@@ -86,6 +89,10 @@ def changed(**parts) -> str:
         (changed(files=[]), "files: expected an object"),
         (changed(files={"../up": "0" * 64}), "not a path inside the tree"),
         (changed(files={"C:/up": "0" * 64}), "not a path inside the tree"),
+        (changed(files={".GIT/hooks/x": "0" * 64}), "not a path inside the tree"),
+        (changed(files={"GIT~1/config": "0" * 64}), "not a path inside the tree"),
+        (changed(files={".g\u200cit/config": "0" * 64}), "not a path inside the tree"),
+        (changed(files={"a\nb": "0" * 64}), "not a path inside the tree"),
         (changed(files={"a": "0"}), "not a SHA-256"),
         (changed(files={}), "changed by hand"),
         (TEXT.replace('"others"', '"modules"'), "twice"),
@@ -137,11 +144,36 @@ def test_windows_line_ends_are_no_change(small):
     assert inspect(small).findings.clean
 
 
+def test_a_forged_manifest_that_names_what_is_no_text_ends_no_grading(root, ladder):
+    """What it calls released is read as text anyway, and found wrong when it is imported."""
+    found = take(root, ladder, {"tinytorch/evil.py": b"\xff\xfe"})
+    assert found.package["tinytorch.evil"].filename == "tinytorch/evil.py"
+
+
 def test_a_lost_or_edited_manifest_is_named(small):
     (small / MANIFEST_FILE).write_text(TEXT.replace("1.0.0", "1.0.1"))
     assert inspect(small).findings.modified == (MANIFEST_FILE,)
     (small / MANIFEST_FILE).unlink()
     assert inspect(small).findings.missing == (MANIFEST_FILE,)
+
+
+def test_a_manifest_that_is_a_link_or_a_giant_ends_no_grading(small):
+    """It counts as changed, whatever stands in its place."""
+    place = small / MANIFEST_FILE
+    place.unlink()
+    place.symlink_to("/dev/zero")
+    assert inspect(small).findings == Findings(modified=(MANIFEST_FILE,))
+    place.unlink()
+    with open(place, "wb") as file:
+        file.truncate(LARGEST + 1)
+    assert inspect(small).findings == Findings(modified=(MANIFEST_FILE,))
+
+
+@pytest.mark.parametrize("name", ["msvcrt.py", "nt", "usercustomize.py", "_winapi.abi3.so"])
+def test_what_the_tool_would_import_from_the_root_is_named(small, name):
+    """Python tries these names everywhere; in the root of the tree they would run in the tool."""
+    (small / name).mkdir() if "." not in name else (small / name).write_text("", encoding="utf-8")
+    assert inspect(small).findings.unexpected == (name,)
 
 
 def test_the_course_itself_lacks_nothing(root):

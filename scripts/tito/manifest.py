@@ -26,6 +26,12 @@ AGAIN = f"bring it back with: git checkout HEAD -- {MANIFEST_FILE}, or with: tit
 # Only here does a file that is not of the course matter: it might be imported by the grader.
 WATCHED = ("checkpoints", "scripts", "tinytorch", ".github/workflows")
 AT_THE_ROOT = ("conftest.py", "pytest.ini", "sitecustomize.py", "tox.ini", "setup.cfg")
+# Python and its libraries try these and do without them; the root is on the path of the tool.
+TRIED = (
+    *("_scproxy", "_sha2", "_sha256", "_winapi", "_wmi", "java", "msvcrt", "nt", "org", "vms_lib"),
+    *("winreg", "sitecustomize", "usercustomize"),
+    *("IPython", "argcomplete", "attr", "exceptiongroup", "ipywidgets"),
+)
 _LEFT_BEHIND = re.compile(r"(^|/)(__pycache__|\..*_cache|\.ipynb_checkpoints)/|\.py[cod]$|\.tmp$")
 # A student's own checkpoints: nothing imports them, and they run apart from the ladder's.
 _OWN = re.compile(r"checkpoints/custom(_[a-z0-9_]+\.py|\.toml)")
@@ -144,7 +150,8 @@ def _table(name: str, value: Any) -> dict[str, str]:
         raise ManifestError(f"{name}: expected an object, got {shown(value)}")
     for path, sha in value.items():
         parts = path.split("/")
-        if not path or "\\" in path or ":" in parts[0] or {"", ".", "..", ".git"} & set(parts):
+        odd = {"", ".", "..", ".git", "git~1"} & {part.lower() for part in parts}
+        if odd or not path.isprintable() or "\\" in path or ":" in parts[0]:
             raise ManifestError(f"{name}: {shown(path)} is not a path inside the tree")
         if not isinstance(sha, str) or not re.fullmatch("[0-9a-f]{64}", sha):
             raise ManifestError(f"{name}: {shown(path)}: {shown(sha)} is not a SHA-256")
@@ -199,7 +206,11 @@ def load_manifest(root: Path) -> Manifest | None:
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        return parse_manifest(read_bytes(root, MANIFEST_FILE, LARGEST).decode("utf-8"))
+        data = read_bytes(root, MANIFEST_FILE, LARGEST)
+    except FileProblem as problem:  # a link, a device, a giant
+        raise ManifestError(problem.message) from None
+    try:
+        return parse_manifest(data.decode("utf-8"))
     except UnicodeDecodeError:
         raise ManifestError("is not UTF-8 text") from None
 
@@ -209,7 +220,11 @@ def _added(root: Path, manifest: Manifest) -> Iterable[str]:
     known = {*manifest.everything, MANIFEST_FILE}
     known |= {f"tinytorch/core/{m[1]}.py" for m in map(_MODULE.fullmatch, manifest.modules) if m}
     found = [path for name in WATCHED for path in (root / name).rglob("*") if not path.is_dir()]
-    for path in (*found, *(root / name for name in AT_THE_ROOT if (root / name).exists())):
+    found += [root / name for name in AT_THE_ROOT if (root / name).exists()]
+    for path in root.iterdir():
+        if path.name.partition(".")[0] in TRIED and path.name not in AT_THE_ROOT:
+            found.append(path)
+    for path in found:
         name = path.relative_to(root).as_posix()
         if name in known or _LEFT_BEHIND.search(name):
             continue

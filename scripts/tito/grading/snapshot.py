@@ -43,7 +43,9 @@ def _faces(root: Path, ladder: Ladder, pristine: Mapping[str, bytes]) -> dict[st
         *folders, name = file.removesuffix(".py").split("/")
         is_package = name == "__init__"
         dotted = ".".join(folders if is_package else [*folders, name])
-        text = pristine[file].decode() if file in pristine else read_text(root, file)
+        # A forged manifest may name what is no text: that is found when it is imported.
+        own = pristine.get(file)
+        text = read_text(root, file) if own is None else own.decode("utf-8", "replace")
         parts[dotted] = Part(text, file, is_package=is_package)
     return parts
 
