@@ -85,9 +85,13 @@ def test_the_command(tree, capsys, monkeypatch):
     assert main(words) == 0
     assert "modules/02_activations/activations.ipynb" in capsys.readouterr().out
     notebook = tree / notebook_of(load_ladder(tree).by_id["02"])
-    notebook.write_text("{", encoding="utf-8")
-    assert main(words) == 2
-    assert "is not a notebook; delete it" in capsys.readouterr().err
+    code = (
+        '{"nbformat":4,"nbformat_minor":4,"metadata":{},"cells":[{"cell_type":"code","source":5}]}'
+    )
+    for text in ("{", '{"nbformat":3,"worksheets":[]}', code):
+        notebook.write_text(text, encoding="utf-8")
+        assert main(words) == 2
+        assert "is not a notebook; delete it" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "jupytext", None)
     assert main(words) == 2
     assert "scripts/bootstrap.py --extra notebooks" in capsys.readouterr().err

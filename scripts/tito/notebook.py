@@ -96,7 +96,11 @@ def read_notebook(root: Path, rung: Checkpoint) -> Any:
         return None
     text = read_text(root, file, LIMIT)
     try:
-        return _jupytext().reads(text, fmt="ipynb")
+        notebook = _jupytext().reads(text, fmt="ipynb")
+        if not all(isinstance(cell.source, str) for cell in notebook.cells):
+            raise ValueError("a cell without text")
+        notebook.metadata.get(KEY)  # one of an old format has none
+        return notebook
     except MissingExtra:
         raise
     except Exception:
