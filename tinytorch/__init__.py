@@ -4,6 +4,12 @@ The names are PyTorch's: a small script needs only its import lines changed. Eac
 `tinytorch.core` when it is first used, so that this package imports before anything is built.
 """
 
+import os
+
+# After a product, OpenBLAS's idle threads spin for some 20 ms on processors that the threads of a
+# convolution want. 2**14 turns are enough. Heeded only if NumPy is loaded later than this.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")
+
 import numpy as np
 
 from tinytorch._face import lazy as _lazy

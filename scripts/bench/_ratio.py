@@ -73,6 +73,8 @@ def start(description: str | None, arguments: Sequence[str] | None = None) -> ar
         raise RuntimeError("start() came after NumPy was imported; call it first in main()")
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(options.threads)
+    import tinytorch  # noqa: F401 (before NumPy, as its first lines say)
+
     return options
 
 

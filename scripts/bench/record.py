@@ -185,7 +185,8 @@ def milestone_lines() -> Iterator[str]:
         bound = "at least" if record.better == "higher" else "at most"
         run = "quick" if record.quick else "full"
         took = time_of(record.seconds) if record.seconds < 120 else f"{record.seconds / 60:.0f} min"
-        what = f"{record.year} {titles[record.id]}: {record.dataset}, {run} run"
+        data = f"{record.dataset}, " if record.dataset else ""
+        what = f"{record.year} {titles[record.id]}: {data}{run} run"
         figure = record.figure.replace("_", " ")
         yield f"| {what} | {figure} {value} | {bound} {record.target:g} | {took} |"
 

@@ -2,7 +2,8 @@
 
 Run as `python -I -m tito.grading.session` with a job (JSON) on standard input. It writes
 pytest-json-report's file into the job's folder and one JSON line a finished test to standard
-output. No code of a student ever runs in this process.
+output. No code of a student runs in the ladder's session; checkpoints of a student's own get a
+second one, confined, whose results are theirs alone.
 """
 
 import contextlib
