@@ -13,10 +13,10 @@ import pytest
 
 from tito.grading.score import Run, score_ladder
 from tito.ladder import LadderError, parse_ladder
+from tito.milestone_run import judge
 from tito.milestones import (
     RECORD_LIMIT,
     find,
-    judge,
     parse_record,
     read_record,
     recorded_runs,

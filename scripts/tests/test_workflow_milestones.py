@@ -16,7 +16,8 @@ from workflow import JobResult, Runner, run_workflow
 from tito.cli.milestone import MARGIN
 from tito.files import write_atomic
 from tito.ladder import load_ladder
-from tito.milestones import GRACE, find, make_plan, parse_record, run_script
+from tito.milestone_run import GRACE, run_script
+from tito.milestones import find, make_plan, parse_record
 from tito.publish import publish
 from tito.published import better, publication, published_records
 from tito.render import render_all

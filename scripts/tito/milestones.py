@@ -1,4 +1,4 @@
-"""Milestones: discover, gate, plan, run, record.
+"""Milestones: discover, gate, plan, and read their records.
 
 The scripts under milestones/ write a record each; this reads them back as data that the student's
 code made, strictly and up to a size: a record shows a flag, it is worth no points.
@@ -7,17 +7,10 @@ code made, strictly and up to a size: a record shows a flag, it is worth no poin
 import contextlib
 import json
 import os
-import re
-import signal
-import subprocess
-import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from tito.export import export_one
 from tito.files import FileProblem, read_bytes, sha256
 from tito.frozen import Frozen, frozen
 from tito.ladder import Ladder, LadderError, Milestone
@@ -26,19 +19,9 @@ from tito.report import MilestoneRun, Moment, Report
 
 RECORD = "results/record.json"
 RECORD_LIMIT = 1 << 18  # bytes; a record holds a few curves of at most 400 points
-STOPPED = 3  # exit status of a script that ended before its time was over
-CODE = "TINYTORCH_MILESTONE_CODE"  # tells a script the digest to record
-GRACE = 2.0  # minutes that a script may be late in stopping itself
-# What a run of Actions tells its steps: files to steer it with, and nothing that a script needs.
-WITHHELD = ("ACTIONS_", "GITHUB_", "GH_", "INPUT_", "RUNNER_")
 
 Word = Annotated[str, Text(120)]
 Figure = Annotated[float, Number(1e9)]
-RESULT = re.compile(
-    r"RESULT (?P<id>[0-9]{2}_[a-z0-9_]{1,60}) (?P<figure>[a-z_]{1,40}) "
-    r"(?P<value>-?[0-9.]{1,20}|-?inf|nan) target (?P<target>[0-9.e+-]{1,20}) "
-    r"(?P<verdict>PASS|FAIL)"
-)
 
 
 @record
@@ -136,15 +119,6 @@ class Planned(Frozen):
     code: str
     wanted: bool
     why: str
-
-
-@frozen
-class Ended(Frozen):
-    """How a run came out: passed, missed, stopped (to be gone on with) or broken."""
-
-    status: Literal["passed", "missed", "stopped", "broken"]
-    line: str
-    exit_status: int
 
 
 def find(ladder: Ladder, name: str) -> Milestone:
@@ -256,6 +230,8 @@ def code_digest(root: Path, ladder: Ladder, milestone: Milestone) -> str:
 
     Only exported lines count, so that prose, tests and blank lines can change without a new run.
     """
+    from tito.export import export_one
+
     script = script_of(root, milestone)
     texts = [script.read_bytes() if script else b""]
     for need in milestone.requires:
@@ -303,90 +279,3 @@ def make_plan(
             why, wanted = f"nothing has changed since the result of {old.finished_at[:10]}", fresh
         plans.append(Planned(milestone, code, wanted, why))
     return plans
-
-
-def run_script(
-    root: Path,
-    milestone: Milestone,
-    arguments: Sequence[str],
-    show: Callable[[str], Any],
-    *,
-    code: str | None = None,
-    minutes: float | None = None,
-) -> Ended:
-    """Run a milestone's script on the tree's own package, showing what it prints.
-
-    Its closing line and its exit status must agree; a run that says neither is broken.
-
-    Args:
-        code: The digest for its record.
-        minutes: When to stop it if it has not stopped itself; its saved state stays.
-    """
-    script = script_of(root, milestone)
-    if script is None:
-        raise LadderError(f"this tree has no milestones/{milestone.id} with one script in it")
-    others = os.environ.get("PYTHONPATH")
-    environment = {
-        **{n: v for n, v in os.environ.items() if not n.startswith(WITHHELD)},
-        **({CODE: code} if code else {}),
-        "PYTHONPATH": os.pathsep.join([str(root), *([others] if others else [])]),
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONIOENCODING": "utf-8",
-    }
-    command = [sys.executable, "-P", str(script), *arguments]
-    last: deque[str] = deque(maxlen=1)
-    late = threading.Event()
-    with subprocess.Popen(
-        command,
-        cwd=root,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        start_new_session=True,  # an interruption is ours to pass on, to all it has started
-    ) as process:
-
-        def stop() -> None:
-            late.set()
-            end_group(process)
-
-        guard = threading.Timer(60 * minutes if minutes else threading.TIMEOUT_MAX, stop)
-        guard.daemon = True
-        guard.start()
-        try:
-            for line in process.stdout or ():
-                show(line.rstrip("\n"))
-                if line.strip():
-                    last.append(line.rstrip("\n"))
-        except BaseException:
-            end_group(process)
-            raise
-        finally:
-            guard.cancel()
-    if late.is_set():
-        return Ended("stopped", f"STOPPED {milestone.id} after {minutes:g} minutes", STOPPED)
-    return judge(milestone, last[0] if last else "", process.returncode)
-
-
-def end_group(process: subprocess.Popen[str]) -> None:
-    """End a process and those it has started; they may write nothing of ours."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-
-
-def judge(milestone: Milestone, line: str, exit_status: int) -> Ended:
-    """Say how a run came out, by its last line and its exit status."""
-    found = RESULT.fullmatch(line)
-    if found and found["id"] == milestone.id:
-        verdict = {("PASS", 0): "passed", ("FAIL", 1): "missed"}.get(
-            (found["verdict"], exit_status)
-        )
-        if verdict:
-            return Ended(verdict, line, exit_status)
-    if exit_status == STOPPED and line.startswith(f"STOPPED {milestone.id} "):
-        return Ended("stopped", line, exit_status)
-    return Ended("broken", line, exit_status)

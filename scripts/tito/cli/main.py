@@ -5,6 +5,7 @@ unusable tree, 130 interrupted.
 """
 
 import argparse
+import gc
 import importlib
 import os
 import sys
@@ -209,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
     from tito.ladder import LadderError
 
     prepare_streams()
+    gc.set_threshold(100_000)  # looking for cycles while a report is read takes a tenth of a start
     try:
         return _run(sys.argv[1:] if arguments is None else arguments)
     except (Usage, LadderError, FileProblem) as error:

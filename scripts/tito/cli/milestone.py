@@ -6,17 +6,15 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action
 from tito.cli.console import complain, console, quote, say, say_json
 from tito.cli.milestone_info import add_info, add_timeline
-from tito.export import export_tree, present
 from tito.files import FileProblem, read_bytes
 from tito.ladder import Ladder, Milestone, load_ladder
 from tito.milestones import (
-    GRACE,
     RECORD_LIMIT,
-    Ended,
     Found,
     MilestoneRecord,
     code_digest,
@@ -25,10 +23,12 @@ from tito.milestones import (
     make_plan,
     missing_rungs,
     read_record_at,
-    run_script,
 )
 from tito.render.escape import command_message, plain
 from tito.report import Report, ReportError, load_report
+
+if TYPE_CHECKING:
+    from tito.milestone_run import Ended
 
 RECORD_NAME, LOG = "record.json", "log.txt"
 LOG_LIMIT = 1 << 20  # characters
@@ -188,6 +188,8 @@ def run_milestone(options: argparse.Namespace) -> int:
         say(f"next: tito checkpoint run {missing[0]}, then: tito grade")
         say("or run it all the same: --force")
         return 1
+    from tito.export import export_tree, present
+
     for result in export_tree(options.root, ladder, present(options.root, ladder)):
         if result.problem:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
@@ -198,8 +200,10 @@ def run_milestone(options: argparse.Namespace) -> int:
     return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
 
 
-def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> Ended:
+def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "Ended":
     """Run the script with what was asked for; where results go to a folder, a log goes too."""
+    from tito.milestone_run import GRACE, run_script
+
     arguments = ["--quick"] * options.quick + ["--fresh"] * options.fresh
     if options.minutes:
         arguments += ["--minutes", f"{options.minutes:g}"]
