@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import load_course
+from oracle import importable, load_course
 
 from tinytorch.utils import sources
 from tinytorch.utils.archive import unpack
 
 M = load_course("10")
+lent = importable(M)
 D, T = M.dataloader, M.tokenization
 TEST_DATA = Path(os.environ.get("TINYTORCH_TEST_DATA") or "/nonexistent")
 TEXT = "It was the best of times, it was the worst of times. naïve 日本語 🙂🙂 " * 4
