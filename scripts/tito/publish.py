@@ -193,15 +193,18 @@ class Git:
                 folders[""].append(f"040000 tree {tree}\t{folder}\0")
         return self.run("mktree", "-z", data="".join(folders[""]).encode())
 
-    def look(self, branch: str) -> str:
-        """Fetch what the branch holds and return its commit; "" where there is no such branch."""
+    def fetch(self, branch: str) -> str:
+        """Fetch the remote's branch and return its commit; "" where there is no such branch."""
         reference = f"refs/heads/{branch}"
-        listed = self.run("ls-remote", "--", self.remote, reference).split()
-        if not listed:
+        if not self.run("ls-remote", "--", self.remote, reference).split():
             return ""
         self.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", self.remote, reference)
-        commit = self.run("rev-parse", "FETCH_HEAD")
-        if MARK not in self.run("cat-file", "commit", commit):
+        return self.run("rev-parse", "FETCH_HEAD")
+
+    def look(self, branch: str) -> str:
+        """The commit that the branch is at, or "" where it does not exist; refuses others' work."""
+        commit = self.fetch(branch)
+        if commit and MARK not in self.run("cat-file", "commit", commit):
             raise PublishError(
                 f"the branch {branch!r} holds work that `tito report publish` did not put "
                 f"there; rename that branch, then run this again"

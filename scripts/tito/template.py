@@ -31,13 +31,8 @@ class _Branch(Git):
 
     def tip(self, branch: str) -> str:
         """The commit that the branch is at, or "" where it does not exist; refuses others' work."""
-        reference = f"refs/heads/{branch}"
-        listed = self.run("ls-remote", "--", self.remote, reference).split()
-        if not listed:
-            return ""
-        self.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", self.remote, reference)
-        old = self.run("rev-parse", "FETCH_HEAD")
-        if MARK not in self.run("cat-file", "commit", old):
+        old = self.fetch(branch)
+        if old and MARK not in self.run("cat-file", "commit", old):
             raise PublishError(
                 f"the last commit of the branch {branch!r} was not made by `tito release`, which "
                 f"would undo it; move that work to another branch, then run this again"
