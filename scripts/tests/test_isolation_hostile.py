@@ -571,13 +571,15 @@ def attack(mark):
 def test_a_forked_copy_cannot_answer_for_its_parent(server, run):
     source = """
 import os
+worker = os.getpid()
 def attack():
     os.fork()
-    return os.getpid()
+    return os.getpid() == worker
 """
+    answers = []
     with contextlib.suppress(ProtocolError, WorkerDied):
-        for _ in range(20):
-            run(source)
+        answers.extend(run(source) for _ in range(20))
+    assert all(answers), "a copy's answer was taken for the worker's"
 
 
 @every_mode
