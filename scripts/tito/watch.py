@@ -20,7 +20,6 @@ from tito.report import CheckpointResult, Failure
 from tito.unittests import UnitTests
 
 KEYS = {"n": "next", "h": "hint", "l": "list", "t": "timeline", "r": "reset", "q": "quit"}
-STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 FREE_TEXT = ("asked", "hint", "look at")  # parts that are prose: wrapped where others are cut
 INDENT = LABEL_WIDTH + 2
 
@@ -277,7 +276,7 @@ def _marks(state: State, width: int, charset: Charset) -> Line:
     spans: list[Span] = []
     for rung in state.progress.rungs:
         status = "not_started" if rung.status == "absent" else rung.status
-        style = "dim" if rung.stale else STYLES.get(status, "red")
+        style = "dim" if rung.stale else LOOKS[status].style
         if rung.id == state.rung.id:
             style = f"{style} reverse"
         spans += [Span(charset.look(status), style), Span(gap)]
@@ -325,7 +324,7 @@ def _verdicts(state: State, charset: Charset) -> list[Line]:
 
 def _verdict(charset: Charset, status: str, text: str) -> Line:
     """A mark and a text in the colour of a status."""
-    return line(Span(f"{charset.look(status)} ", STYLES.get(status, "red")), text)
+    return line(Span(f"{charset.look(status)} ", LOOKS[status].style), text)
 
 
 def _units_line(state: State, of: str, charset: Charset) -> Line:
@@ -447,7 +446,7 @@ def _list(state: State, width: int, room: int, charset: Charset) -> list[Line]:
         words = "not here yet" if rung.status == "absent" else LOOKS[status].word
         words += ", changed since" if rung.stale else ""
         here = "reverse" if c.id == state.rung.id else ""
-        mark = Span(f"{charset.look(status)} ", STYLES.get(status, "red"))
+        mark = Span(f"{charset.look(status)} ", LOOKS[status].style)
         text = f"{c.id} {c.module:<15}{words:<28}{share(rung):>3}%"
         rows.append(line(mark, Span(text, here)))
     title = line(Span("modules", "bold"), Span("   l closes the list", "dim"))

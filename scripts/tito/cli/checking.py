@@ -2,12 +2,16 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tito.cli.console import complain, quote, say, say_json
+from tito.cli.console import complain, marked, quote, row, say, say_json
 from tito.ladder import AnyRung, Ladder, load_ladder
-from tito.report import CheckpointResult, CustomResult, Report, load_report
+from tito.render.words import LOOKS
 
-Result = CheckpointResult | CustomResult
+if TYPE_CHECKING:
+    from tito.report import CheckpointResult, CustomResult, Report
+
+    Result = CheckpointResult | CustomResult
 
 
 def add_test(actions: "argparse._SubParsersAction") -> None:
@@ -35,10 +39,10 @@ def add_test(actions: "argparse._SubParsersAction") -> None:
     parser.set_defaults(run=run, start=None)
 
 
-def _last(options: argparse.Namespace) -> Report | None:
+def _last(options: argparse.Namespace) -> "Report | None":
     """The last report, if it is there; one that cannot be used counts only where it is needed."""
     from tito.cli.main import Usage
-    from tito.report import ReportError
+    from tito.report import ReportError, load_report
 
     path = options.root / options.report
     if not path.is_file():
@@ -53,7 +57,7 @@ def _last(options: argparse.Namespace) -> Report | None:
         return None
 
 
-def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) -> list[AnyRung]:
+def _wanted(options: argparse.Namespace, ladder: Ladder, last: "Report | None") -> list[AnyRung]:
     """The rungs to check."""
     from tito.cli.main import Usage
     from tito.custom import customs
@@ -78,7 +82,7 @@ def _wanted(options: argparse.Namespace, ladder: Ladder, last: Report | None) ->
     return [rung for rung in here if rung.name in passed]
 
 
-def _passed(report: Report | None) -> set[str]:
+def _passed(report: "Report | None") -> set[str]:
     """The names of what passed in a report; a custom checkpoint keeps its name, not its id."""
     results = (*report.checkpoints, *report.custom) if report else ()
     return {c.name for c in results if c.status == "passed"}
@@ -94,7 +98,7 @@ def _require(root: Path, rung: AnyRung) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check the wanted rungs, and hold them against the last report."""
-    from tito.cli.checkpoint import Progress, by_any_id, run_rungs
+    from tito.cli.running import Follow, by_any_id, run_rungs
 
     ladder = load_ladder(options.root)
     last = _last(options)
@@ -104,7 +108,7 @@ def run(options: argparse.Namespace) -> int:
             "nothing has passed in the last report yet; next: tito status"
         )
         return 0
-    progress = Progress(ladder, rungs, quiet=options.json)
+    progress = Follow(ladder, rungs, quiet=options.json)
     try:
         with progress:
             report = run_rungs(options, ladder, rungs, progress)
@@ -122,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     return 0 if all(c.status == "passed" for c in results) else 1
 
 
-def _as_json(report: Report, results: list[Result], before: set[str]) -> dict:
+def _as_json(report: "Report", results: "list[Result]", before: set[str]) -> dict:
     """The outcome for a machine."""
     return {
         "seed": report.seed,
@@ -143,19 +147,17 @@ def _as_json(report: Report, results: list[Result], before: set[str]) -> dict:
 
 
 def _show(
-    results: list[Result],
-    report: Report,
-    last: Report | None,
-    regressed: list[Result],
+    results: "list[Result]",
+    report: "Report",
+    last: "Report | None",
+    regressed: "list[Result]",
 ) -> None:
     """A line each, the first failure of those that did not pass, and the verdict."""
-    from tito.cli.checkpoint import MARKS
-    from tito.cli.console import row
     from tito.cli.status import moment
 
     wide = max(len(c.name) for c in results)
     for c in results:
-        mark, word = MARKS[c.status]
+        mark, word = marked(c.status), LOOKS[c.status].word
         count = f"{c.passed}/{len(c.tests)} tests" if c.tests else "no tests"
         back = "  [red]passed before[/]" if c in regressed else ""
         say(f"{mark} {c.id} {c.name:<{wide}}  {word:<11} {count:>11}  {c.duration:>4.1f} s{back}")

@@ -1,36 +1,33 @@
 """tito checkpoint: run checkpoints in isolation, or see where you stand."""
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action, add_report
 from tito.cli.advice import add_hint, add_unlock
 from tito.cli.checking import add_test
-from tito.cli.console import complain, console, quote, row, say, say_failure, say_json
+from tito.cli.console import (
+    complain,
+    laid_out,
+    marked,
+    quote,
+    say,
+    say_failure,
+    say_json,
+    say_lines,
+)
 from tito.cli.custom import add_new
 from tito.cli.profile import add_profile
+from tito.cli.running import Follow, add_run_arguments, by_any_id, run_rungs, verdict_line
 from tito.cli.timeline import add_timeline
 from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.render.words import LOOKS
-from tito.report import (
-    CheckpointResult,
-    CustomResult,
-    Report,
-    ReportError,
-    dump_report,
-    load_report,
-    save_report,
-)
+
+if TYPE_CHECKING:
+    from tito.report import CheckpointResult, CustomResult, Report
 
 REPORT = "report.json"
-STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
-MARKS = {
-    status: (f"[{STYLES.get(status, 'red')}]{look.mark}[/]", look.word)
-    for status, look in LOOKS.items()
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -71,99 +68,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_timeline(actions)
 
 
-def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "report.json") -> None:
-    """Add what every command that runs checkpoints understands."""
-    parser.add_argument(
-        "--report",
-        type=Path,
-        default=Path(report) if report else None,
-        metavar="FILE",
-        help="write the report here" + (f" (default: {report})" if report else ""),
-    )
-    parser.add_argument(
-        "--seed", type=int, help="repeat a run's random inputs: its report has the seed"
-    )
-    parser.add_argument(
-        "--start", choices=("fork", "spawn"), help="how workers start (default: the best at hand)"
-    )
-
-
-class Progress:
-    """A line that follows the run on a terminal; nothing when piped."""
-
-    def __init__(self, ladder: Ladder, rungs: Iterable[AnyRung], *, quiet: bool):
-        self.ladder = ladder
-        self.rungs = {rung.id: rung for rung in rungs}
-        self.status = None
-        self.done = 0
-        self.seen: dict[str, list[str]] = {}  # by rung, the statuses of its tests so far
-        if console().is_terminal and not quiet:
-            self.status = console().status("starting the workers")
-
-    def __enter__(self) -> Self:
-        if self.status:
-            self.status.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.status:
-            self.status.stop()
-
-    def __call__(self, message: dict[str, str]) -> None:
-        """Show the test that has just ended."""
-        self.done += 1
-        self.seen.setdefault(message["rung"], []).append(message["status"])
-        if self.status and message["rung"]:
-            rung = self.rungs.get(message["rung"]) or self.ladder.by_id[message["rung"]]
-            at = f"{len(self.seen)} of {len(self.rungs)}: " if len(self.rungs) > 1 else ""
-            self.status.update(
-                f"{at}{rung.id} {rung.name} · {self.done} tests · {quote(message['test'])}"
-            )
-
-    def so_far(self) -> str:
-        """What is known when the run is interrupted, in words; the last rung may be unfinished."""
-        ended = list(self.seen)[:-1]
-        passed = [i for i in ended if set(self.seen[i]) == {"passed"}]
-        failed = [i for i in ended if i not in passed]
-        parts = [f"{', '.join(passed)} passed"] if passed else []
-        parts += [f"{', '.join(failed)} did not pass"] if failed else []
-        at = f"stopped in {list(self.seen)[-1]}" if self.seen else "no test had ended"
-        return ", ".join([*parts, at])
-
-
-def run_rungs(
-    options: argparse.Namespace,
-    ladder: Ladder,
-    rungs: list[AnyRung],
-    progress: Progress,
-    *,
-    last: Report | None = None,
-) -> Report:
-    """Grade some rungs of the tree with the command's options, and the seed of the last report."""
-    from tito.grading.grade import grade, new_seed
-
-    seed = options.seed if options.seed is not None else last.seed if last else new_seed()
-    return grade(options.root, ladder, rungs, seed=seed, progress=progress, start=options.start)
-
-
-def verdict_line(report: Report) -> str:
-    """One line on the whole report."""
-    level = "no level yet" if report.level is None else f"level {report.level:02}"
-    passed = sum(c.status == "passed" for c in report.checkpoints)
-    return (
-        f"[bold]{report.score.points} of {report.score.max} points[/], {level}, "
-        f"{passed} of {len(report.checkpoints)} checkpoints passed"
-    )
-
-
-def show_checkpoint(result: CheckpointResult | CustomResult, *, verbose: bool) -> None:
+def show_checkpoint(result: "CheckpointResult | CustomResult", *, verbose: bool) -> None:
     """Print one checkpoint: its line, what blocks it, and its first failure or all."""
-    mark, word = MARKS[result.status]
+    mark, word = marked(result.status), LOOKS[result.status].word
     count = f"{result.passed}/{len(result.tests)} tests" if result.tests else "no tests"
     points = f"{result.points}/{result.max_points} points, " if result.max_points else ""
     say(f"{mark} {result.id} {result.name}: {word}, {count}, {points}{result.duration:.1f} s")
@@ -181,13 +88,10 @@ def show_checkpoint(result: CheckpointResult | CustomResult, *, verbose: bool) -
         say(f"\n{hidden} more failure{plural}: tito checkpoint run {result.id} --verbose")
 
 
-def by_any_id(report: Report) -> dict[str, CheckpointResult | CustomResult]:
-    """The results of a report by id, the custom ones too."""
-    return {c.id: c for c in (*report.checkpoints, *report.custom)}
-
-
-def _last(path: Path) -> Report | None:
+def _last(path: Path) -> "Report | None":
     """The report to go on from; one that is missing or cannot be used is begun anew."""
+    from tito.report import ReportError, load_report
+
     try:
         return load_report(path)
     except ReportError:
@@ -195,10 +99,15 @@ def _last(path: Path) -> Report | None:
 
 
 def _keep(
-    options: argparse.Namespace, ladder: Ladder, last: Report | None, new: Report, ids: list[str]
+    options: argparse.Namespace,
+    ladder: Ladder,
+    last: "Report | None",
+    new: "Report",
+    ids: list[str],
 ) -> None:
     """Put what was run into the tree's report, whole or not at all."""
     from tito.grading.merge import merged
+    from tito.report import save_report
 
     if not options.all:
         here = [rung.id for rung in ladder.checkpoints if (options.root / rung.file).is_file()]
@@ -210,6 +119,7 @@ def run_checkpoints(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints and print what came of each."""
     from tito.cli.main import Usage
     from tito.custom import customs
+    from tito.report import dump_report, save_report
     from tito.selection import select
 
     ladder = load_ladder(options.root)
@@ -224,7 +134,7 @@ def run_checkpoints(options: argparse.Namespace) -> int:
     for rung in rungs:
         if not options.all and not (options.root / rung.file).is_file():
             raise Usage(f"this tree has no {rung.file}")
-    progress = Progress(ladder, rungs, quiet=options.json)
+    progress = Follow(ladder, rungs, quiet=options.json)
     keep = not options.report and not options.json
     # A report has one seed; results that are put into it are made with that one.
     last = _last(options.root / REPORT) if keep and not options.all else None
@@ -253,6 +163,7 @@ def run_checkpoints(options: argparse.Namespace) -> int:
 def show_status(options: argparse.Namespace) -> int:
     """Print the last report's verdict, checkpoint by checkpoint."""
     from tito.cli.main import Usage
+    from tito.report import ReportError, load_report
 
     path = options.root / options.report
     if not path.is_file():
@@ -269,7 +180,7 @@ def show_status(options: argparse.Namespace) -> int:
         say(f"\n[bold]{stage.name}[/]  {stage.passed}/{stage.total}")
         for c in report.checkpoints:
             if c.stage == stage.name:
-                mark, word = MARKS[c.status]
+                mark, word = marked(c.status), LOOKS[c.status].word
                 say(f"  {mark} {c.id} {c.name:<16} {word:<12} {c.points}/{c.max_points}")
                 if options.detailed:
                     _show_tests(c)
@@ -280,14 +191,14 @@ def show_status(options: argparse.Namespace) -> int:
     return 0
 
 
-def show_custom(report: Report, *, detailed: bool = False) -> None:
+def show_custom(report: "Report", *, detailed: bool = False) -> None:
     """Print the checkpoints beyond the ladder, if there are any."""
     if not report.custom:
         return
     passed = sum(c.status == "passed" for c in report.custom)
     say(f"\n[bold]Custom[/]  {passed}/{len(report.custom)}")
     for c in report.custom:
-        mark, word = MARKS[c.status]
+        mark, word = marked(c.status), LOOKS[c.status].word
         points = f"{c.points}/{c.max_points}" if c.max_points else ""
         points += " of the 100" if c.counts else " beside the 100" if points else ""
         say(f"  {mark} {c.id} {c.name:<16} {word:<12} {points}".rstrip())
@@ -295,7 +206,7 @@ def show_custom(report: Report, *, detailed: bool = False) -> None:
             _show_tests(c)
 
 
-def _status_json(report: Report, *, detailed: bool) -> dict:
+def _status_json(report: "Report", *, detailed: bool) -> dict:
     """The status for a machine; in detail, a list of tests a checkpoint."""
     document = {
         "score": report.score.to_json(),
@@ -314,15 +225,17 @@ def _status_json(report: Report, *, detailed: bool) -> dict:
     return document
 
 
-def _show_tests(checkpoint: CheckpointResult | CustomResult) -> None:
+def _show_tests(checkpoint: "CheckpointResult | CustomResult") -> None:
     """Every test of a checkpoint: what it asks, its step, and why it did not pass."""
+    lines = []
     if checkpoint.message:
-        row("", quote(checkpoint.message.splitlines()[0]), indent=7)
+        lines += laid_out("", quote(checkpoint.message.splitlines()[0]), indent=7)
     for test in checkpoint.tests:
         look = LOOKS[test.status]
         words = quote(test.name.removeprefix("test_").replace("_", " "))
         if test.status != "passed":
             words += f"  [dim]{look.word}{f', step {test.step}' if test.step else ''}[/]"
-        row(f"     {look.mark}", words, indent=7, style=STYLES.get(test.status, "red"))
+        lines += laid_out(f"     {look.mark}", words, indent=7, style=look.style)
         if test.failure and test.status != "not_started":
-            row("", f"[dim]{quote(test.failure.headline)}[/]", indent=9)
+            lines += laid_out("", f"[dim]{quote(test.failure.headline)}[/]", indent=9)
+    say_lines(lines)

@@ -1,7 +1,8 @@
 """Where output goes: a Rich console, no colour codes when piped, student text escaped.
 
 A terminal that cannot show a mark such as ✓ gets a plain character in its place, so that no
-command need think of it.
+command need think of it. Rich is loaded with the first line for people: help, completion and what
+is printed for a machine do without it.
 """
 
 import codecs
@@ -10,15 +11,15 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
-
 from tito.render.escape import plain
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
     from tito.report import Failure
 
-_console: Console | None = None
+_console: "Console | None" = None
 
 # What stands for our own marks where the encoding has none; of one column where a table uses it.
 ASCII = dict(
@@ -55,8 +56,10 @@ def _shows_everything(stream: Any) -> bool:
     return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
-def console() -> Console:
+def console() -> "Console":
     """The console for people, on standard output. Honours NO_COLOR; plain when piped."""
+    from rich.console import Console
+
     global _console
     if _console is None or _console.file is not sys.stdout:
         _console = Console(highlight=False, soft_wrap=not sys.stdout.isatty(), emoji=False)
@@ -70,16 +73,40 @@ def say(text: str = "", *, style: str | None = None) -> None:
 
 def row(label: str, text: str, *, indent: int = 6, style: str = "bold") -> None:
     """Print a labelled line of markup; what does not fit goes on under the text."""
-    out = console()
-    if not out.is_terminal:
-        say(f"{label:<{indent}}{text}")
-        return
+    say_lines(laid_out(label, text, indent=indent, style=style))
+
+
+def laid_out(label: str, text: str, *, indent: int = 6, style: str = "bold") -> "list[Text]":
+    """The lines that `row` prints; only a terminal has a width that they must fit."""
     from rich.text import Text
 
-    lines = Text.from_markup(text).wrap(out, max(20, out.width - indent))
-    for i, line in enumerate(lines or [Text()]):
-        line.rstrip()
-        out.print(Text.assemble((f"{'' if i else label:<{indent}}", style), line))
+    out, whole = console(), Text.from_markup(text, emoji=False)
+    lines = [whole]
+    if out.is_terminal and (out.width - indent < whole.cell_len or "\n" in whole.plain):
+        lines = list(whole.wrap(out, max(20, out.width - indent)))
+        for line in lines:
+            line.rstrip()
+    return [
+        Text.assemble((f"{'' if i else label:<{indent}}", style), line)
+        for i, line in enumerate(lines)
+    ]
+
+
+def say_lines(lines: "list[Text]") -> None:
+    """Print lines that fit, all at once: each print of Rich's costs as much as a dozen lines."""
+    from rich.text import Text
+
+    if not console().is_terminal:
+        print("".join(f"{line.plain}\n" for line in lines), end="")
+    elif lines:
+        console().print(Text("\n", no_wrap=True, overflow="ignore").join(lines))
+
+
+def marked(status: str) -> str:
+    """The coloured mark of a status."""
+    from tito.render.words import LOOKS
+
+    return f"[{LOOKS[status].style}]{LOOKS[status].mark}[/]"
 
 
 def say_failure(failure: "Failure") -> None:
@@ -102,6 +129,8 @@ def say_failure(failure: "Failure") -> None:
 
 def quote(text: str) -> str:
     """Make text from a student's code safe to print: no markup, control or workflow command."""
+    from rich.markup import escape
+
     return escape(plain(text))
 
 
@@ -112,6 +141,8 @@ def say_json(value: Any) -> None:
 
 def complain(text: str) -> None:
     """Print an error to standard error, where it cannot spoil a machine's input."""
+    from rich.console import Console
+
     Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
         f"[bold red]tito:[/] {quote(text)}"
     )

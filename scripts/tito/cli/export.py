@@ -3,7 +3,6 @@
 import argparse
 
 from tito.cli.console import quote, say, say_json
-from tito.export import export_tree, present
 from tito.ladder import load_ladder
 
 
@@ -28,6 +27,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, and say what changed and what is wrong."""
+    from tito.export import export_tree, present
+
     ladder = load_ladder(options.root)
     wanted = [ladder.find(name) for name in options.modules]
     results = export_tree(options.root, ladder, wanted or present(options.root, ladder))

@@ -2,15 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tito.cli.checkpoint import Progress, add_run_arguments, run_rungs, verdict_line
 from tito.cli.console import quote, say
-from tito.custom import OWN_FILE, customs
-from tito.export import export_tree, present
+from tito.cli.running import Follow, add_run_arguments, run_rungs, verdict_line
 from tito.files import FileProblem, write_atomic
 from tito.ladder import AnyRung, Custom, Ladder, load_ladder
-from tito.render import render_all
-from tito.report import Report, save_report
+
+if TYPE_CHECKING:
+    from tito.report import Report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def _missed(options: argparse.Namespace, report: Report, required: str | None) -> list[str]:
+def _missed(options: argparse.Namespace, report: "Report", required: str | None) -> list[str]:
     """The gates that the report does not pass, in words."""
     missed = []
     if required is not None and (report.level is None or report.level < int(required)):
@@ -41,6 +41,8 @@ def _missed(options: argparse.Namespace, report: Report, required: str | None) -
 
 def _custom(root: Path, ladder: Ladder) -> tuple[Custom, ...]:
     """The custom checkpoints; a student's own file that is broken costs them those, no grade."""
+    from tito.custom import customs
+
     try:
         return customs(root, ladder)
     except FileProblem:
@@ -49,7 +51,10 @@ def _custom(root: Path, ladder: Ladder) -> tuple[Custom, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Do what a push does, in this tree."""
-    from tito.report import dump_report
+    from tito.custom import OWN_FILE
+    from tito.export import export_tree, present
+    from tito.render import render_all
+    from tito.report import dump_report, save_report
 
     ladder = load_ladder(options.root)
     required = ladder.find(options.require).id if options.require else None
@@ -59,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         if result.problem and not quiet:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
     rungs: list[AnyRung] = [*ladder.checkpoints, *_custom(options.root, ladder)]
-    with Progress(ladder, rungs, quiet=quiet) as progress:
+    with Follow(ladder, rungs, quiet=quiet) as progress:
         report = run_rungs(options, ladder, rungs, progress)
     save_report(report, options.root / options.report)
     for name, text in render_all(report).items():

@@ -10,25 +10,15 @@ from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action
 from tito.cli.console import complain, console, quote, say, say_json
-from tito.cli.milestone_info import add_info, add_timeline
+from tito.cli.milestone_info import add_info, add_timeline, as_json
 from tito.files import FileProblem, read_bytes
 from tito.ladder import Ladder, Milestone, load_ladder
-from tito.milestones import (
-    RECORD_LIMIT,
-    Found,
-    MilestoneRecord,
-    code_digest,
-    discover,
-    find,
-    make_plan,
-    missing_rungs,
-    read_record_at,
-)
 from tito.render.escape import command_message, plain
-from tito.report import Report, ReportError, load_report
 
 if TYPE_CHECKING:
     from tito.milestone_run import Ended
+    from tito.milestones import Found, MilestoneRecord
+    from tito.report import Report
 
 RECORD_NAME, LOG = "record.json", "log.txt"
 LOG_LIMIT = 1 << 20  # characters
@@ -99,9 +89,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def _report(options: argparse.Namespace) -> Report | None:
+def _report(options: argparse.Namespace) -> "Report | None":
     """The last report, if there is one."""
     from tito.cli.main import Usage
+    from tito.report import ReportError, load_report
 
     path = options.root / options.report
     if not path.is_file():
@@ -112,37 +103,21 @@ def _report(options: argparse.Namespace) -> Report | None:
         raise Usage(str(error)) from error
 
 
-def _state(found: Found) -> str:
+def _state(found: "Found") -> str:
     """One word for the list."""
     if found.script is None:
         return "not here yet"
     return "unlocked" if found.unlocked else "locked"
 
 
-def _row(found: Found) -> dict:
-    """A milestone for a machine."""
-    m = found.milestone
-    return {
-        "id": m.id,
-        "year": m.year,
-        "title": m.title,
-        "requires": list(m.requires),
-        "must": m.must,
-        "minutes": m.minutes,
-        "missing": None if found.missing is None else list(found.missing),
-        "here": found.script is not None,
-        "unlocked": found.unlocked,
-        "record": found.record.to_json() if found.record else None,
-        "problem": found.problem or None,
-    }
-
-
 def run_list(options: argparse.Namespace) -> int:
     """Print the milestones in the order of their years."""
+    from tito.milestones import discover
+
     report = _report(options)
     milestones = discover(options.root, load_ladder(options.root), report)
     if options.json:
-        say_json([_row(found) for found in milestones])
+        say_json([as_json(found) for found in milestones])
         return 0
     from rich.table import Table
 
@@ -173,6 +148,7 @@ def run_list(options: argparse.Namespace) -> int:
 def run_milestone(options: argparse.Namespace) -> int:
     """Export what the milestone requires, run it, and say how it came out."""
     from tito.cli.main import Usage
+    from tito.milestones import find, missing_rungs
 
     ladder = load_ladder(options.root)
     milestone = find(ladder, options.milestone)
@@ -203,6 +179,7 @@ def run_milestone(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "Ended":
     """Run the script with what was asked for; where results go to a folder, a log goes too."""
     from tito.milestone_run import GRACE, run_script
+    from tito.milestones import code_digest
 
     arguments = ["--quick"] * options.quick + ["--fresh"] * options.fresh
     if options.minutes:
@@ -236,6 +213,7 @@ def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "
 
 def run_plan(options: argparse.Namespace) -> int:
     """Say which milestones to run, to people, machines and Actions."""
+    from tito.milestones import find, make_plan
     from tito.published import published_records, published_report, read_checkout
     from tito.render.milestone import plan_page
 
@@ -272,8 +250,10 @@ def run_plan(options: argparse.Namespace) -> int:
     return 0
 
 
-def _record_of(folder: Path, milestone: Milestone) -> tuple[MilestoneRecord | None, str]:
+def _record_of(folder: Path, milestone: Milestone) -> "tuple[MilestoneRecord | None, str]":
     """The record that a run left in a folder; None and the problem where it cannot be used."""
+    from tito.milestones import read_record_at
+
     if not os.path.lexists(folder / RECORD_NAME):
         return None, ""
     try:
@@ -284,6 +264,7 @@ def _record_of(folder: Path, milestone: Milestone) -> tuple[MilestoneRecord | No
 
 def run_show(options: argparse.Namespace) -> int:
     """Print the page of a run; in an Actions step it is the summary."""
+    from tito.milestones import RECORD_LIMIT, find
     from tito.render.milestone import SAMPLE_LIMIT, milestone_page
 
     milestone = find(load_ladder(options.root), options.milestone)
@@ -337,8 +318,10 @@ def run_publish(options: argparse.Namespace) -> int:
     return 0
 
 
-def _usable(options: argparse.Namespace, ladder: Ladder) -> Iterator[tuple[str, MilestoneRecord]]:
+def _usable(options: argparse.Namespace, ladder: Ladder) -> "Iterator[tuple[str, MilestoneRecord]]":
     """By id, the records of the runs that are valid and of the code in this tree."""
+    from tito.milestones import code_digest
+
     for milestone in ladder.milestones:
         folder = options.root / options.runs / f"milestone-{milestone.id}"
         record, problem = _record_of(folder, milestone)

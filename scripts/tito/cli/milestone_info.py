@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from tito.cli.console import quote, row, say, say_json
 from tito.files import FileProblem, read_text
 from tito.ladder import Ladder, Milestone, load_ladder
-from tito.milestones import Found, discover, find
 
 if TYPE_CHECKING:
+    from tito.milestones import Found
     from tito.progress import Progress
 
 SHORT = 9  # columns of a label
@@ -47,10 +47,29 @@ def add_timeline(actions: "argparse._SubParsersAction") -> None:
     parser.set_defaults(run=run_timeline)
 
 
+def as_json(found: "Found") -> dict:
+    """A milestone for a machine."""
+    m = found.milestone
+    return {
+        "id": m.id,
+        "year": m.year,
+        "title": m.title,
+        "requires": list(m.requires),
+        "must": m.must,
+        "minutes": m.minutes,
+        "missing": None if found.missing is None else list(found.missing),
+        "here": found.script is not None,
+        "unlocked": found.unlocked,
+        "record": found.record.to_json() if found.record else None,
+        "problem": found.problem or None,
+    }
+
+
 def run_timeline(options: argparse.Namespace) -> int:
     """Draw the years, and say what comes next."""
     from tito.cli.console import console
-    from tito.cli.timeline import PIPED, best_charset, say_lines
+    from tito.cli.timeline import PIPED, best_charset, draw
+    from tito.milestones import discover
     from tito.progress import load_progress
     from tito.render.lines import ASCII
     from tito.render.years import years
@@ -59,7 +78,7 @@ def run_timeline(options: argparse.Namespace) -> int:
     progress = load_progress(options.root, ladder, options.report)
     found = discover(options.root, ladder, progress.report)
     charset = ASCII if options.ascii else best_charset()
-    say_lines(years(found, console().width if console().is_terminal else PIPED, charset))
+    draw(years(found, console().width if console().is_terminal else PIPED, charset))
     say()
     open_ones = [f for f in found if f.record is None and f.script is not None]
     first = next((f for f in open_ones if f.unlocked), open_ones[0] if open_ones else None)
@@ -83,7 +102,7 @@ def story(root: Path, milestone: Milestone) -> tuple[str, str]:
 
 def run(options: argparse.Namespace) -> int:
     """Print everything known of one milestone."""
-    from tito.cli.milestone import _row
+    from tito.milestones import discover, find
     from tito.progress import load_progress
 
     ladder = load_ladder(options.root)
@@ -94,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
     )
     title, words = story(options.root, milestone)
     if options.json:
-        say_json({**_row(found), "story": words})
+        say_json({**as_json(found), "story": words})
         return 0
     say(f"[bold]{quote(title)}[/]  [dim]{milestone.id}[/]")
     if words:
@@ -110,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _needs(progress: "Progress", found: Found) -> None:
+def _needs(progress: "Progress", found: "Found") -> None:
     """Whether it is locked, and the rungs it requires with their marks."""
     from tito.cli.status import mark
 
@@ -127,7 +146,7 @@ def _needs(progress: "Progress", found: Found) -> None:
     row("needs", "  ".join(f"{mark(rung)} {rung.id}" for rung in rungs), indent=SHORT)
 
 
-def _last_run(found: Found) -> None:
+def _last_run(found: "Found") -> None:
     """The last record: its verdict, its figures, and its curves in characters."""
     if found.problem:
         row("last run", f"[red]{quote(found.problem)}[/]", indent=SHORT)
@@ -148,7 +167,7 @@ def _last_run(found: Found) -> None:
         print("\n".join("  " + line for line in chart(curve).splitlines()))
 
 
-def _next(ladder: Ladder, progress: "Progress", found: Found) -> str:
+def _next(ladder: Ladder, progress: "Progress", found: "Found") -> str:
     """The command that brings this milestone nearer."""
     if found.missing is None:
         return "tito grade"

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action
 from tito.cli.console import console, quote, row, say, say_failure, say_json
@@ -10,8 +11,10 @@ from tito.cli.selfstudy import add_actions as add_selfstudy
 from tito.cli.status import mark, words
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, Ladder, load_ladder
-from tito.progress import Progress, Rung, load_progress
 from tito.render.words import LOOKS
+
+if TYPE_CHECKING:
+    from tito.progress import Progress, Rung
 
 MODULE = "05, 5, autograd or 05_autograd"
 
@@ -72,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("module", metavar="NN", help=MODULE)
 
 
-def _rows(options: argparse.Namespace, progress: Progress) -> list[dict]:
+def _rows(options: argparse.Namespace, progress: "Progress") -> list[dict]:
     """One row a module, as the ladder, the tree and the last report say."""
     return [
         {
@@ -97,6 +100,8 @@ def _rows(options: argparse.Namespace, progress: Progress) -> list[dict]:
 
 def run_list(options: argparse.Namespace) -> int:
     """Print the modules in ladder order."""
+    from tito.progress import load_progress
+
     progress = load_progress(options.root, load_ladder(options.root))
     if options.json:
         say_json(_rows(options, progress))
@@ -124,7 +129,7 @@ def _find(options: argparse.Namespace, ladder: Ladder) -> Checkpoint:
     return rung
 
 
-def _name(rung: Rung) -> str:
+def _name(rung: "Rung") -> str:
     """A rung with its mark, and in words what its last result wants."""
     plain = rung.settled or rung.freshness == "unknown"
     return f"{mark(rung)} {rung.id} {rung.checkpoint.module}{'' if plain else f' ({words(rung)})'}"
@@ -153,6 +158,8 @@ def _readme(rung: Checkpoint) -> str:
 
 def run_start(options: argparse.Namespace) -> int:
     """Say what a module builds on, export that, and name the line to begin at."""
+    from tito.progress import load_progress
+
     ladder = load_ladder(options.root)
     c = _find(options, ladder)
     progress = load_progress(options.root, ladder)
@@ -283,7 +290,7 @@ def _export_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, lab
     return True
 
 
-def _to_run(progress: Progress, c: Checkpoint) -> list[Checkpoint]:
+def _to_run(progress: "Progress", c: Checkpoint) -> list[Checkpoint]:
     """The checkpoint itself, after those it builds on whose last result no longer holds."""
     needs = [progress.by_id[i] for i in progress.ladder.transitive_needs(c.id)]
     return [*(r.checkpoint for r in needs if r.here and r.freshness != "fresh"), c]
@@ -293,11 +300,12 @@ def _checkpoint_step(
     options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label: str
 ) -> bool:
     """Steps 3 and 4: the checkpoint in isolation, the report, and what it unlocked."""
-    from tito.cli.checkpoint import Progress as Follow
     from tito.cli.checkpoint import show_checkpoint
     from tito.cli.main import Usage
+    from tito.cli.running import Follow
     from tito.grading.grade import grade, new_seed
     from tito.grading.merge import merged
+    from tito.progress import load_progress
     from tito.report import save_report
 
     if not (options.root / c.file).is_file():
@@ -332,7 +340,7 @@ def _checkpoint_step(
 
 
 def _unlocked(
-    options: argparse.Namespace, before: Progress, after: Progress, c: Checkpoint
+    options: argparse.Namespace, before: "Progress", after: "Progress", c: Checkpoint
 ) -> None:
     """Step 4: what the student can do now, what runs now, and what comes next."""
     from tito.reflection import read_reflection

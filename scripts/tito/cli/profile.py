@@ -41,8 +41,8 @@ def add_profile(actions: "argparse._SubParsersAction") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints once and print what they spent."""
-    from tito.cli.checkpoint import Progress
     from tito.cli.main import Usage
+    from tito.cli.running import Follow
     from tito.custom import customs
     from tito.grading.grade import new_seed
     from tito.grading.spending import profile
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     if options.top < 1:
         raise Usage(f"show at least one test: --top {SHOWN}")
     seed = options.seed if options.seed is not None else new_seed()
-    progress = Progress(ladder, here, quiet=options.json)
+    progress = Follow(ladder, here, quiet=options.json)
     try:
         with progress:
             spent, outcome = profile(options.root, ladder, here, seed=seed, progress=progress)

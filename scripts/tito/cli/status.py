@@ -4,15 +4,14 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_report
-from tito.cli.console import quote, row, say, say_json
+from tito.cli.console import marked, quote, row, say, say_json
 from tito.ladder import load_ladder
-from tito.progress import Progress, Rung, load_progress
 from tito.render.words import LOOKS, percent, points_words
 
 if TYPE_CHECKING:
+    from tito.progress import Progress, Rung
     from tito.reflection import Reflection
 
-STYLES = {"passed": "green", "partial": "yellow", "blocked": "yellow", "not_started": "dim"}
 ABSENT = "not here yet"
 
 
@@ -27,14 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-def mark(rung: Rung) -> str:
+def mark(rung: "Rung") -> str:
     """The coloured mark of a rung; a result older than its sources is dim."""
     status = "not_started" if rung.status == "absent" else rung.status
-    style = "dim" if rung.stale else STYLES.get(status, "red")
-    return f"[{style}]{LOOKS[status].mark}[/]"
+    return f"[dim]{LOOKS[status].mark}[/]" if rung.stale else marked(status)
 
 
-def words(rung: Rung) -> str:
+def words(rung: "Rung") -> str:
     """The state of a rung in words: its status, how far it is, what changed since."""
     if rung.status == "absent":
         return ABSENT
@@ -59,7 +57,7 @@ def moment(text: str) -> str:
     return text.replace("T", " ")[:16] + " UTC"
 
 
-def _headline(progress: Progress) -> str:
+def _headline(progress: "Progress") -> str:
     """The one line on everything."""
     total = len(progress.rungs)
     level = "no level yet" if progress.level is None else f"level {progress.level:02}"
@@ -67,12 +65,12 @@ def _headline(progress: Progress) -> str:
     return f"[bold]{points}[/], {level}, {len(progress.passed)} of {total} checkpoints passed"
 
 
-def _bar(progress: Progress) -> str:
+def _bar(progress: "Progress") -> str:
     """The ladder as a row of marks."""
     return " ".join(mark(rung) for rung in progress.rungs)
 
 
-def _notes(progress: Progress) -> list[str]:
+def _notes(progress: "Progress") -> list[str]:
     """What makes the shown state untrustworthy."""
     notes = []
     if progress.problem:
@@ -91,7 +89,7 @@ def _notes(progress: Progress) -> list[str]:
     return notes
 
 
-def _show_next(progress: Progress) -> None:
+def _show_next(progress: "Progress") -> None:
     """Where you are, the place to open, and the one command."""
     step, rung = progress.next, progress.current
     if rung is not None and progress.next.rung is not None:
@@ -110,6 +108,8 @@ def _show_next(progress: Progress) -> None:
 
 def run_brief(options: argparse.Namespace) -> int:
     """Print where you are and one command, on less than half a screen."""
+    from tito.progress import load_progress
+
     progress = load_progress(options.root, load_ladder(options.root))
     say(_headline(progress))
     say(_bar(progress))
@@ -129,7 +129,7 @@ def reflection_words(found: "list[tuple[Rung, Reflection]]") -> str:
     return text + (f"; 150 to 300 words are asked, {', '.join(off)}" if off else "")
 
 
-def _milestones(progress: Progress) -> str:
+def _milestones(progress: "Progress") -> str:
     """The milestones in one line."""
     reached = [m for m in progress.milestones if m.result and m.result.passed]
     unlocked = [m for m in progress.milestones if m.unlocked]
@@ -142,6 +142,7 @@ def _milestones(progress: Progress) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Print everything: every rung by stage, milestones, reflections, and what is next."""
+    from tito.progress import load_progress
     from tito.reflection import read_reflection
 
     progress = load_progress(options.root, load_ladder(options.root), options.report)
@@ -165,9 +166,8 @@ def run(options: argparse.Namespace) -> int:
     custom = progress.report.custom if progress.report else ()
     for c in custom:
         done = f"{c.passed} of {len(c.tests)} tests" if c.tests else "not run yet"
-        style = STYLES.get(c.status, "red")
-        row("own" if c is custom[0] else "", f"[{style}]{LOOKS[c.status].mark}[/] {c.id} "
-            f"{quote(c.name)}: {LOOKS[c.status].word}, {done}")  # fmt: skip
+        text = f"{c.id} {quote(c.name)}: {LOOKS[c.status].word}, {done}"
+        row("own" if c is custom[0] else "", f"{marked(c.status)} {text}")
     row("runs", f"milestones: {_milestones(progress)}")
     row("notes", f"reflections: {reflection_words(written)}")
     say()
@@ -177,7 +177,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _line(rung: Rung) -> str:
+def _line(rung: "Rung") -> str:
     """One rung of the full list."""
     c = rung.checkpoint
     points = rung.result.points if rung.result else 0
@@ -186,7 +186,7 @@ def _line(rung: Rung) -> str:
     return f"  {mark(rung)} [{style}]{text}[/]"
 
 
-def as_json(progress: Progress, written: "list[tuple[Rung, Reflection]]") -> dict:
+def as_json(progress: "Progress", written: "list[tuple[Rung, Reflection]]") -> dict:
     """All of it for a machine."""
     own = {rung.id: reflection for rung, reflection in written}
     step = progress.next

@@ -3,7 +3,6 @@
 import argparse
 
 from tito.cli.console import console, say
-from tito.export import present
 from tito.ladder import Checkpoint, Ladder, load_ladder
 
 
@@ -30,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the tests of the wanted modules; exit 1 if any failed."""
     from tito.cli.main import Usage
+    from tito.export import present
 
     ladder = load_ladder(options.root)
     if options.module == "integration" and options.integration and not options.all:
@@ -74,14 +74,14 @@ def run_units(options: argparse.Namespace, ladder: Ladder, wanted: list[Checkpoi
 
 def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> int:
     """Run a checkpoint and show what its integration tests say."""
-    from tito.cli.checkpoint import MARKS, Progress
-    from tito.cli.console import quote, say_failure
+    from tito.cli.console import marked, quote, say_failure
     from tito.cli.main import Usage
+    from tito.cli.running import Follow
     from tito.grading.grade import grade, new_seed
 
     if not (options.root / rung.file).is_file():
         raise Usage(f"this tree has no {rung.file}")
-    with Progress(ladder, [rung], quiet=False) as progress:
+    with Follow(ladder, [rung], quiet=False) as progress:
         report = grade(options.root, ladder, [rung], seed=new_seed(), progress=progress)
     result = report.by_id[rung.id]
     tests = [test for test in result.tests if test.kind == "integration"]
@@ -90,8 +90,7 @@ def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoin
     if result.message:
         say(quote(result.message))
     for test in tests:
-        status = "not_started" if test.status == "not_started" else test.status
-        say(f"{MARKS[status][0]} {quote(test.name)}  [dim]{quote(test.asked)}[/]")
+        say(f"{marked(test.status)} {quote(test.name)}  [dim]{quote(test.asked)}[/]")
     passed = sum(test.status == "passed" for test in tests)
     failure = next((test.failure for test in tests if test.failure), None)
     if failure:

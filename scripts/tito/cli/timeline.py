@@ -5,9 +5,8 @@ import os
 import sys
 
 from tito.cli.actions import add_action, add_report
-from tito.cli.console import console, say
+from tito.cli.console import console, say, say_lines
 from tito.ladder import load_ladder
-from tito.progress import load_progress
 from tito.render.lines import ASCII, UNICODE, Charset, Line
 
 PIPED = 80  # columns where there is no terminal
@@ -36,28 +35,26 @@ def best_charset() -> Charset:
     return UNICODE if encoding.startswith("utf") and not poor else ASCII
 
 
-def say_lines(rows: list[Line]) -> None:
-    """Print lines; what is not a terminal gets their bare text."""
+def draw(rows: list[Line]) -> None:
+    """Print drawn lines; what is not a terminal gets their bare text."""
     from rich.text import Text
 
-    out = console()
-    for row in rows:
-        text = Text(no_wrap=True, overflow="ignore")
-        for span in row:
-            text.append(span.text, style=span.style or None)
+    texts = [Text.assemble(*((span.text, span.style) for span in row)) for row in rows]
+    for text in texts:
         text.rstrip()
-        out.print(text)
+    say_lines(texts)
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw the timeline as wide as the terminal, and say what comes next."""
+    from tito.progress import load_progress
     from tito.render.tree import side_by_side, tree
 
     progress = load_progress(options.root, load_ladder(options.root), options.report)
     charset = ASCII if options.ascii else best_charset()
     width = console().width if console().is_terminal else PIPED
-    draw = side_by_side if options.horizontal else tree
-    say_lines(draw(progress, width, charset))
+    form = side_by_side if options.horizontal else tree
+    draw(form(progress, width, charset))
     say()
     if progress.problem or progress.stale:
         say("[yellow]some results are older than your modules; up to date: tito grade[/]")

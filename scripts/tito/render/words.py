@@ -1,7 +1,11 @@
 """The words, marks and colours that every rendering shares, so that all say the same."""
 
+from typing import TYPE_CHECKING
+
 from tito.frozen import Frozen, frozen
-from tito.report import CheckpointResult, CustomResult, MilestoneResult, Report, StageResult
+
+if TYPE_CHECKING:
+    from tito.report import CheckpointResult, CustomResult, MilestoneResult, Report, StageResult
 
 GREEN, RED, BLUE, AMBER, GREY = "#1a7f37", "#cf222e", "#0969da", "#9a6700", "#57606a"
 BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", GREY: "#9198a1"}
@@ -11,23 +15,24 @@ BRIGHT = {GREEN: "#3fb950", RED: "#ff7b72", BLUE: "#58a6ff", AMBER: "#d29922", G
 class Look(Frozen):
     """How a status is shown: a word, a mark (never an emoji) and a colour on white.
 
-    `plain` is the mark where only ASCII can be shown.
+    `plain` is the mark where only ASCII can be shown, `style` the colour of a terminal.
     """
 
     word: str
     mark: str
     colour: str
     plain: str
+    style: str
 
 
 LOOKS = {
-    "passed": Look("passed", "✓", GREEN, "+"),
-    "partial": Look("partial", "◐", BLUE, "~"),
-    "failed": Look("failed", "✗", RED, "x"),
-    "not_started": Look("not started", "○", GREY, "o"),
-    "blocked": Look("blocked", "⊘", AMBER, "/"),
-    "error": Look("error", "!", RED, "!"),
-    "timeout": Look("timed out", "!", RED, "!"),
+    "passed": Look("passed", "✓", GREEN, "+", "green"),
+    "partial": Look("partial", "◐", BLUE, "~", "yellow"),
+    "failed": Look("failed", "✗", RED, "x", "red"),
+    "not_started": Look("not started", "○", GREY, "o", "dim"),
+    "blocked": Look("blocked", "⊘", AMBER, "/", "yellow"),
+    "error": Look("error", "!", RED, "!", "red"),
+    "timeout": Look("timed out", "!", RED, "!", "red"),
 }
 
 # The timeline of a terminal is the one place with emoji, each two columns wide; beside it, for
@@ -40,7 +45,7 @@ STONES = {
 }
 
 
-def level_words(report: Report) -> str:
+def level_words(report: "Report") -> str:
     """The level against the highest there is."""
     if report.level is None:
         return "none yet"
@@ -48,7 +53,7 @@ def level_words(report: Report) -> str:
     return f"{report.level} of {top}"
 
 
-def level_phrase(report: Report) -> str:
+def level_phrase(report: "Report") -> str:
     """The level in a phrase that stands alone."""
     return "no level yet" if report.level is None else f"level {level_words(report)}"
 
@@ -65,24 +70,24 @@ def percent(points: int, most: int, complete: bool) -> int:
     return min(99, points * 100 // most) if most else 0
 
 
-def stage_percent(stage: StageResult) -> int:
+def stage_percent(stage: "StageResult") -> int:
     """The percent of a stage's points."""
     return percent(stage.points, stage.max, stage.complete)
 
 
-def count_words(checkpoint: CheckpointResult | CustomResult) -> str:
+def count_words(checkpoint: "CheckpointResult | CustomResult") -> str:
     """The tests passed of those there are, as in `7 of 12`; empty where there are none."""
     return f"{checkpoint.passed} of {len(checkpoint.tests)}" if checkpoint.tests else ""
 
 
-def status_words(checkpoint: CheckpointResult | CustomResult) -> str:
+def status_words(checkpoint: "CheckpointResult | CustomResult") -> str:
     """The status in a word or a count: a partial checkpoint says how far it is."""
     if checkpoint.status == "partial":
         return count_words(checkpoint)
     return LOOKS[checkpoint.status].word
 
 
-def milestone_look(milestone: MilestoneResult) -> tuple[str, str]:
+def milestone_look(milestone: "MilestoneResult") -> tuple[str, str]:
     """The state of a milestone in words, and its colour; a quick run is always called one."""
     if milestone.result is not None:
         word, colour = ("reached", GREEN) if milestone.result.passed else ("missed", AMBER)
@@ -90,7 +95,7 @@ def milestone_look(milestone: MilestoneResult) -> tuple[str, str]:
     return ("unlocked", BLUE) if milestone.unlocked else ("locked", GREY)
 
 
-def next_words(report: Report) -> str:
+def next_words(report: "Report") -> str:
     """One sentence on where the student stands when nothing is left to do in this tree."""
     left = sum(c.status != "passed" for c in report.checkpoints)
     if not left:
