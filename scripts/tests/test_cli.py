@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -139,16 +140,92 @@ def test_status_is_the_last_report(small_tree):
     assert status["level"] == 1
 
 
-def test_a_failing_unit_test_points_into_the_module(small_tree, capfd):
-    """`tito test` prints the student's own file and line."""
-    path = small_tree / "modules" / "01_tensor" / "tensor.py"
+def wrong_matmul(tree):
+    """Break one function of module 01, and let it print."""
+    path = tree / "modules" / "01_tensor" / "tensor.py"
     text = path.read_text(encoding="utf-8")
-    wrong = text.replace("return a @ b", "return a * b")
-    assert wrong != text
-    path.write_text(wrong, encoding="utf-8")
-    assert main(["-C", str(small_tree), "test", "01"]) == 1
+    changed = text.replace("return a @ b", "print('shapes', a.shape)\n    return a * b")
+    assert changed != text
+    path.write_text(changed, encoding="utf-8")
+
+
+def test_a_failing_unit_test_is_shown_in_named_parts(small_tree):
+    """`tito test` lists every test, then the first failure: the line, the way, what was printed."""
+    wrong_matmul(small_tree)
+    done = tito(small_tree, "test", "01")
+    assert done.returncode == 1
+    assert "✗ step 5  arithmetic clip and matmul" in done.stdout
+    assert "✓ step 6  reductions along axes" in done.stdout
+    assert "7 of 8 passed" in done.stdout
+    assert re.search(r"look at   modules/01_tensor/tensor.py:\d+ \(step", done.stdout)
+    assert re.search(r"through   modules/01_tensor/tensor.py:\d+ in test_arithmetic", done.stdout)
+    assert "printed   shapes (2, 3)" in done.stdout
+
+
+def test_a_choice_of_unit_tests(small_tree):
+    """-k chooses, -x stops, and what nothing matches is said."""
+    wrong_matmul(small_tree)
+    assert "0 of 1 passed" in tito(small_tree, "test", "01", "-k", "matmul").stdout
+    stopped = tito(small_tree, "test", "01", "-x")
+    assert "4 of 5 passed" in stopped.stdout, stopped.stdout
+    none = tito(small_tree, "test", "01", "-k", "nothing_like_it")
+    assert none.returncode == 1
+    assert "no unit test of 01_tensor matches 'nothing_like_it'" in none.stdout
+    everywhere = tito(small_tree, "test", "--all", "-k", "matmul")
+    assert everywhere.returncode == 1
+    assert "no unit test of 00_setup matches" in everywhere.stdout
+
+
+def test_the_unit_tests_of_all_modules_are_a_line_each(small_tree):
+    """A module that cannot be read, or is not written yet, does not hide the others."""
+    wrong_matmul(small_tree)
+    (small_tree / "modules" / "00_setup" / "setup.py").write_text("# %%\ndef (\n", encoding="utf-8")
+    done = tito(small_tree, "test", "--all")
+    assert done.returncode == 1
+    assert "! 00 setup         modules/00_setup/setup.py:" in done.stdout
+    assert "✗ 01 tensor        7/8 passed" in done.stdout
+    assert "0 of 2 modules passed; next: tito test 00" in done.stdout
+
+
+def test_pytest_s_own_output_is_to_be_had(small_tree, capfd):
+    """With --pytest: its diffs and tracebacks, of the student's own file and line."""
+    wrong_matmul(small_tree)
+    assert main(["-C", str(small_tree), "test", "01", "--pytest"]) == 1
     printed = capfd.readouterr().out
     assert "modules/01_tensor/tensor.py:" in printed
+    assert "= FAILURES =" in printed
+
+
+def test_what_a_unit_test_prints_is_cut(small_tree):
+    """A print in a loop shows its end, and does not hide the failure."""
+    path = small_tree / "modules" / "01_tensor" / "tensor.py"
+    text = path.read_text(encoding="utf-8")
+    noisy = "for i in range(200_000):\n        print('line', i)\n    return a * b"
+    path.write_text(text.replace("return a @ b", noisy), encoding="utf-8")
+    done = tito(small_tree, "test", "01", "-k", "matmul")
+    assert "line 199999" in done.stdout
+    assert "line 199900" not in done.stdout
+    assert "cannot matmul shapes" in done.stdout
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_names_the_test_that_ran(small_tree):
+    """A loop that never ends is found by stopping it."""
+    path = small_tree / "modules" / "01_tensor" / "tensor.py"
+    text = path.read_text(encoding="utf-8")
+    begun = small_tree.parent / "begun"
+    endless = f"open({str(begun)!r}, 'w').close()\n    while True: pass\n    return a @ b"
+    path.write_text(text.replace("return a @ b", endless), encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(small_tree), "test", "01"]
+    with subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        while not begun.exists() and process.poll() is None:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted in 01, test_arithmetic_clip_and_matmul; nothing was written" in errors
 
 
 def test_a_file_that_cannot_be_used_reaches_the_report(small_tree):

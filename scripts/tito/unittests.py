@@ -11,9 +11,10 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, Literal
 
 from tito.export import export_one, exported_text, faces
 from tito.files import FileProblem, read_text, write_atomic
@@ -22,18 +23,37 @@ from tito.report import Failure, Frame
 from tito.source import parse
 
 _INI = "[pytest]\npython_files = *.py\npython_functions = test_*\naddopts = -p no:cacheprovider\n"
+# Of what a test prints, the end is kept: a print in a loop must not fill the report.
+_CONFTEST = """\
+def pytest_runtest_logreport(report):
+    report.sections = [(name, text[-2000:]) for name, text in report.sections]
+"""
+PRINTED = 20  # lines
+DEPTH = 6  # frames of a traceback
 
 
 HEADLINE = 79  # columns
 Runner = Callable[[Path, Checkpoint, list[str]], str]
+Status = Literal["passed", "failed", "not_started"]
+_BEGUN = re.compile(r"\.py::(\w+)")
 STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 # How pytest explains a part of an assertion, and what it advises to those who call it.
+_HOME = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z]\w*(?::|$))", re.MULTILINE)
 _WHERE = re.compile(r"\s*(\+\s+(where|and)\b|Use -v to get more diff)")
 
 
 @dataclass(frozen=True)
+class UnitTest:
+    """One unit test: its name, the step it stands beside, and how it went."""
+
+    name: str
+    step: int | None
+    status: Status
+
+
+@dataclass(frozen=True)
 class UnitTests:
-    """What a module's unit tests gave; `failures` are in the order of the file.
+    """What a module's unit tests gave; `failures` and `tests` are in the order of the file.
 
     `ran` is false when the module could not be imported: the first failure says why.
     """
@@ -42,6 +62,7 @@ class UnitTests:
     failures: tuple[Failure, ...]
     seconds: float
     ran: bool = True
+    tests: tuple[UnitTest, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -75,6 +96,7 @@ def lay_out(root: Path, ladder: Ladder, rung: Checkpoint, folder: Path) -> None:
         raise FileProblem(rung.source, "has no unit tests", "add a cell that starts with `#| test`")
     write_atomic(folder / rung.source, exported_text(module, "test"))
     write_atomic(folder / "pytest.ini", _INI)
+    write_atomic(folder / "conftest.py", _CONFTEST)
 
 
 def run_unit_tests(
@@ -87,20 +109,20 @@ def run_unit_tests(
     with tempfile.TemporaryDirectory(prefix="tito-test-") as name:
         folder = Path(name)
         lay_out(root, ladder, rung, folder)
-        shown = ["--no-header", f"--color={'yes' if colour else 'no'}", *arguments]
-        return _pytest(folder, rung, shown).returncode
+        shown = ["-q", "--no-header", f"--color={'yes' if colour else 'no'}", *arguments]
+        return subprocess.run(**_command(folder, rung, shown), check=False).returncode
 
 
-def _pytest(folder: Path, rung: Checkpoint, arguments: list[str], **how: Any) -> Any:
-    """Run pytest on the module laid out in a folder."""
-    command = [sys.executable, "-P", "-m", "pytest", rung.source, "-q", "--import-mode=importlib"]
+def _command(folder: Path, rung: Checkpoint, arguments: list[str]) -> dict[str, Any]:
+    """How to run pytest on the module laid out in a folder: the arguments of a process."""
+    command = [sys.executable, "-P", "-m", "pytest", rung.source, "--import-mode=importlib"]
     environment = os.environ | {
         "PYTHONPATH": str(folder),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
         "PYTEST_ADDOPTS": "",
     }
-    return subprocess.run([*command, *arguments], cwd=folder, env=environment, check=False, **how)
+    return {"args": [*command, *arguments], "cwd": folder, "env": environment}
 
 
 def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem | None:
@@ -109,10 +131,24 @@ def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem |
     return next((result.problem for result in needs if result.problem), None)
 
 
-def _quietly(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
-    """Run the tests of a folder in a process of their own, however long they take."""
-    _pytest(folder, rung, arguments, capture_output=True, stdin=subprocess.DEVNULL)
-    return ""
+def following(tell: Callable[[str], object]) -> Runner:
+    """A runner that takes however long it takes, and tells the name of each test as it begins."""
+
+    def run(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
+        how = _command(folder, rung, ["-v", *arguments])
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+        with subprocess.Popen(**how, **streams, stderr=subprocess.STDOUT) as process:
+            try:
+                assert process.stdout is not None
+                while told := os.read(process.stdout.fileno(), 1 << 16):
+                    for name in _BEGUN.findall(told.decode(errors="replace")):
+                        tell(name)
+            except BaseException:  # Ctrl-C too: nothing may run on
+                process.kill()
+                raise
+        return ""
+
+    return run
 
 
 def check_unit_tests(
@@ -122,7 +158,7 @@ def check_unit_tests(
     arguments: tuple[str, ...] = (),
     *,
     folder: Path | None = None,
-    runner: Runner = _quietly,
+    runner: Runner | None = None,
 ) -> UnitTests:
     """Run a module's unit tests without a word, and return each failure in named parts.
 
@@ -144,8 +180,8 @@ def check_unit_tests(
         raw = folder / "raw.json"
         raw.unlink(missing_ok=True)
         wanted = ["--tb=short", "-p", "pytest_jsonreport.plugin", "--json-report", *arguments]
-        wanted += [f"--json-report-file={raw}", "--json-report-omit=log,streams,keywords"]
-        ended = runner(folder, rung, wanted)
+        wanted += [f"--json-report-file={raw}", "--json-report-omit=log,keywords"]
+        ended = (runner or following(lambda name: None))(folder, rung, wanted)
         try:
             told = json.loads(raw.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -156,7 +192,8 @@ def check_unit_tests(
                 command=f"tito test {rung.id}",
             )
             return UnitTests(0, (died,), time.perf_counter() - begin, ran=False)
-        failures = _failures(told, _Places(root, ladder, rung, folder))
+        places = _Places(root, ladder, rung, folder)
+        failures, tests = _failures(told, places), _tests(told, places)
     problem = problem_below(root, ladder, rung) if failures else None
     if problem is not None:
         first = Failure(
@@ -167,9 +204,8 @@ def check_unit_tests(
             command=f"tito module complete {rung.id}",
         )
         failures = (first, *failures)
-    passed = sum(test["outcome"] == "passed" for test in told.get("tests", ()))
-    ran = bool(told.get("tests"))
-    return UnitTests(passed, failures, time.perf_counter() - begin, ran)
+    passed = sum(test.status == "passed" for test in tests)
+    return UnitTests(passed, failures, time.perf_counter() - begin, bool(tests), tests)
 
 
 class _Places:
@@ -181,7 +217,36 @@ class _Places:
         self.module = parse(read_text(root, rung.source), rung.source)
         self.tree = ast.parse(exported_text(self.module, "test"))
         functions = (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef))
-        self.docs = {node.name: ast.get_docstring(node) or "" for node in functions}
+        self.tests = {node.name: node for node in functions}
+
+    def function(self, source: str, line: int) -> str:
+        """The function of a student's file that a line belongs to: the innermost."""
+        around = [
+            node.name
+            for tree in self._trees(source)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0)
+        ]
+        return around[-1] if around else "the module"
+
+    @cache  # noqa: B019, it lives as long as one run of tests
+    def _trees(self, source: str) -> list[ast.Module]:
+        """What is known of a student's file: its exported cells, and the unit tests that run."""
+        copy = next(copy for copy, own in self.sources.items() if own == source)
+        try:
+            exported = [ast.parse((self.folder / copy).read_text(encoding="utf-8"))]
+        except (OSError, SyntaxError):
+            exported = []
+        return [*exported, self.tree] if source == self.rung.source else exported
+
+    def asked(self, test: str) -> str:
+        """What a test asks: the first paragraph of its docstring."""
+        doc = ast.get_docstring(self.tests[test]) if test in self.tests else None
+        return " ".join((doc or "").split("\n\n")[0].split())
+
+    def step(self, test: str) -> int | None:
+        """The step that a test stands beside."""
+        return self.module.step_of(self.tests[test].lineno) if test in self.tests else None
 
     def statement(self, frames: tuple[Frame, ...], test: str) -> str:
         """The statement of a test that did not hold, on one line."""
@@ -206,6 +271,30 @@ class _Places:
         return name if name.startswith("modules/") else None
 
 
+def _tests(told: dict[str, Any], places: _Places) -> tuple[UnitTest, ...]:
+    """Every test that ran, as pytest-json-report's file has it."""
+    found = []
+    for test in told.get("tests", ()):
+        name = test["nodeid"].rpartition("::")[2].partition("[")[0]
+        status: Status = "passed" if test["outcome"] == "passed" else "failed"
+        if status == "failed" and STUB.search(_message(_failed_phase(test))):
+            status = "not_started"
+        found.append(UnitTest(name, places.step(name), status))
+    return tuple(found)
+
+
+def _failed_phase(test: dict[str, Any]) -> dict[str, Any]:
+    """The part of a test that went wrong."""
+    phases = (test.get(k, {}) for k in ("setup", "call", "teardown"))
+    return next((phase for phase in phases if "crash" in phase), {})
+
+
+def _message(phase: dict[str, Any]) -> str:
+    """What the exception of a failed phase says, without where its class comes from."""
+    message = str(phase.get("crash", {}).get("message", ""))
+    return _HOME.sub("", message).removeprefix("AssertionError: ")
+
+
 def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
     """The failures of pytest-json-report's file, those of the import first."""
     rung = places.rung
@@ -222,24 +311,19 @@ def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
         for collector in told.get("collectors", ())
         if collector.get("outcome") == "failed"
     ]
-    for test in told.get("tests", ()):
-        if test["outcome"] in ("failed", "error"):
-            phase = next(
-                p for k in ("setup", "call", "teardown") if "crash" in (p := test.get(k, {}))
-            )
-            found.append(_failure(test["nodeid"].rpartition("::")[2], phase, places))
-    return tuple(found)
+    bad = (test for test in told.get("tests", ()) if test["outcome"] in ("failed", "error"))
+    return (*found, *(_failure(test["nodeid"].rpartition("::")[2], test, places) for test in bad))
 
 
-def _failure(name: str, phase: dict[str, Any], places: _Places) -> Failure:
+def _failure(name: str, test: dict[str, Any], places: _Places) -> Failure:
     """One failed unit test: the exception, what was expected, and the line to open."""
+    phase = _failed_phase(test)
     entries = phase.get("traceback") or [phase["crash"]]
     located = [(places.own(str(e["path"])), max(1, int(e["lineno"]))) for e in entries]
-    frames = tuple(Frame(file, line, "") for file, line in located if file)
+    frames = tuple(Frame(f, n, places.function(f, n)) for f, n in located if f)
     file, line = (frames[-1].file, frames[-1].line) if frames else (places.rung.source, None)
     step = places.module.step_of(line) if line and file == places.rung.source else None
-    message = str(phase["crash"].get("message", "")).removeprefix("AssertionError: ")
-    first, *rest = [text for text in message.splitlines() if text.strip()] or ["it failed"]
+    first, *rest = [t for t in _message(phase).splitlines() if t.strip()] or ["it failed"]
     bare = name.partition("[")[0]
     parts = {"headline": f"{name}: {first}", "expected": places.statement(frames, bare)}
     whole = [first] if _fit(parts["headline"]) != parts["headline"] else []
@@ -253,12 +337,23 @@ def _failure(name: str, phase: dict[str, Any], places: _Places) -> Failure:
             parts["hint"] = f"an earlier module comes first: tito test {stub['module']}"
     return Failure(
         **parts | {"headline": _fit(parts["headline"])},
-        asked=" ".join(places.docs.get(bare, "").split("\n\n")[0].split()),
+        asked=places.asked(bare),
         file=file,
         line=line,
         step=step,
         command=f"tito test {places.rung.id} -k {bare}",
+        traceback=() if stub else frames[-DEPTH:],
+        output="" if stub else _printed(test),
     )
+
+
+def _printed(test: dict[str, Any]) -> str:
+    """The last lines that a test printed."""
+    phases = [test.get(k, {}) for k in ("setup", "call", "teardown")]
+    text = "".join(phase.get(stream, "") for phase in phases for stream in ("stdout", "stderr"))
+    lines = text.rstrip().splitlines()
+    cut = [f"… {len(lines) - PRINTED} earlier lines"] if len(lines) > PRINTED else []
+    return "\n".join([*cut, *lines[-PRINTED:]])
 
 
 def _step_of(stub: re.Match[str]) -> str:

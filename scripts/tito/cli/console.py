@@ -9,6 +9,8 @@ import codecs
 import io
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tito.render.escape import plain
@@ -125,6 +127,24 @@ def say_failure(failure: "Failure") -> None:
         for text in texts:
             row(quote(label), quote(text), indent=indent, style="none")
             label = ""
+
+
+@contextmanager
+def working(text: str) -> "Iterator[Working]":
+    """A line that shows work in progress on a terminal; nothing when piped."""
+    out = console()
+    if not out.is_terminal:
+        yield Working()
+        return
+    with out.status(text) as line:
+        yield line  # type: ignore[misc]
+
+
+class Working:
+    """Where there is no terminal, work in progress is not shown."""
+
+    def update(self, text: str) -> None:
+        """Say what is being done now."""
 
 
 def quote(text: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action
-from tito.cli.console import console, quote, row, say, say_failure, say_json
+from tito.cli.console import console, quote, row, say, say_failure, say_json, working
 from tito.cli.selfstudy import add_actions as add_selfstudy
 from tito.cli.status import mark, words
 from tito.files import FileProblem, read_text
@@ -44,7 +44,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "run a module's unit tests: the same as tito test NN",
         teaches="Exit status 1 if any fails.",
     )
-    test.set_defaults(run=run_test, all=False, integration=None, k=None, x=False)
+    test.set_defaults(run=run_test, all=False, integration=None, k=None, x=False, pytest=False)
+    test.add_argument("-v", "--verbose", action="store_true", help="every failure in full")
     complete = add_action(
         actions,
         "complete",
@@ -243,24 +244,17 @@ def run_complete(options: argparse.Namespace) -> int:
     return 0
 
 
-def _working(label: str) -> object:
-    """A line that shows work in progress on a terminal; nothing when piped."""
-    from contextlib import nullcontext
-
-    out = console()
-    return out.status(label) if out.is_terminal else nullcontext()
-
-
 def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label: str) -> bool:
     """Step 1: the unit tests; the first failure is shown in full."""
-    from tito.unittests import check_unit_tests
+    from tito.unittests import check_unit_tests, following
 
     if options.skip_test:
         say(f"{label}[dim]left out[/]")
         return True
     try:
-        with _working(f"{label}…"):  # type: ignore[attr-defined]
-            tests = check_unit_tests(options.root, ladder, c)
+        with working(f"{label}…") as line:
+            runner = following(lambda name: line.update(f"{label}{quote(name)}"))
+            tests = check_unit_tests(options.root, ladder, c, runner=runner)
     except FileProblem as problem:
         say(f"{label}[red]{LOOKS['failed'].mark}[/]\n\n{quote(str(problem))}")
         return False

@@ -1,14 +1,20 @@
 """tito test: the unit tests of one module, or of all; or its integration tests."""
 
 import argparse
+from typing import TYPE_CHECKING
 
-from tito.cli.console import console, say
+from tito.cli.console import complain, console, marked, quote, row, say, say_failure, working
 from tito.ladder import Checkpoint, Ladder, load_ladder
+
+if TYPE_CHECKING:
+    from tito.unittests import UnitTests
+
+NONE_FOUND = 5  # pytest's exit status when no test was chosen
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tito test`."""
-    parser.usage = "tito test [NN | --all | integration NN] [-k WORDS] [-x]"
+    parser.usage = "tito test [NN | --all | integration NN] [-k WORDS] [-x] [-v] [--pytest]"
     parser.add_argument("module", nargs="?", metavar="NN", help="05, 5, autograd or 05_autograd")
     parser.add_argument(
         "integration",
@@ -19,6 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every module of the tree, in order")
     parser.add_argument("-k", metavar="WORDS", help="only the tests whose name matches")
     parser.add_argument("-x", action="store_true", help="stop at the first failure")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every failure in full")
+    parser.add_argument("--pytest", action="store_true", help="with pytest's own output")
     parser.epilog = (
         "Reads modules/ as it is: no export is needed, nothing is written to the tree.\n"
         "Exit status 1 if any test fails."
@@ -43,38 +51,131 @@ def run(options: argparse.Namespace) -> int:
 
 
 def run_units(options: argparse.Namespace, ladder: Ladder, wanted: list[Checkpoint]) -> int:
-    """Run the unit tests of some modules with pytest's own output."""
-    from tito.cli.console import quote
+    """Run the unit tests of some modules: one in full, several a line each."""
+    bad: list[str] = []
+    running = ""
+    try:
+        for rung in wanted:
+            running = rung.id
+            if not _run_module(options, ladder, rung, alone=len(wanted) == 1):
+                bad.append(rung.id)
+                if options.x:
+                    break
+    except Interrupted as at:
+        complain(f"interrupted in {running}{at}; nothing was written")
+        return 130
+    if len(wanted) > 1:
+        begun = len(wanted) if not options.x or not bad else wanted.index(ladder.by_id[bad[0]]) + 1
+        passed = f"{begun - len(bad)} of {len(wanted)} modules passed"
+        say(f"\n[bold]{passed}[/]" + (f"; next: [bold]tito test {bad[0]}[/]" if bad else ""))
+    return 1 if bad else 0
+
+
+class Interrupted(Exception):
+    """Ctrl-C came while unit tests ran; the text names the test."""
+
+
+def _run_module(
+    options: argparse.Namespace, ladder: Ladder, rung: Checkpoint, *, alone: bool
+) -> bool:
+    """Run the unit tests of one module, print them, and say whether all passed."""
+    from tito.files import FileProblem
+
+    if options.pytest:
+        return _with_pytest(options, ladder, rung, alone=alone)
+    if alone:
+        say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}\n")
+    try:
+        units = _check(options, ladder, rung)
+    except FileProblem as problem:
+        if alone:
+            raise
+        say(f"{marked('error')} {rung.id} {rung.module:<13} {quote(str(problem))}")
+        return False
+    if not units.tests and not units.failures:
+        say(f"no unit test of {rung.folder} matches {options.k!r}")
+        return not alone
+    if alone:
+        _show_tests(rung, units, verbose=options.verbose)
+    else:
+        _show_line(rung, units)
+    return units.ok
+
+
+def _check(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> "UnitTests":
+    """Run them, naming each on a terminal while it runs."""
+    from tito.unittests import check_unit_tests, following
+
+    arguments = (*(("-k", options.k) if options.k else ()), *(("-x",) if options.x else ()))
+    at = ""
+    with working(f"{rung.id} {rung.module}: importing") as line:
+
+        def tell(name: str) -> None:
+            nonlocal at
+            at = name
+            line.update(f"{rung.id} {rung.module}: {quote(name)}")
+
+        try:
+            return check_unit_tests(options.root, ladder, rung, arguments, runner=following(tell))
+        except KeyboardInterrupt:
+            raise Interrupted(f", {at}" if at else "") from None
+
+
+def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
+    """Every test of a module, the first failure in full or all of them, and what to do now."""
+    shown = [
+        f"{marked(t.status)} {f'step {t.step}' if t.step else '':<8}"
+        f"{quote(t.name.removeprefix('test_').replace('_', ' '))}"
+        for t in units.tests
+    ]
+    for text in shown:
+        say(text)
+    total = len(units.tests)
+    count = f"{units.passed} of {total} passed" if total else "they cannot run"
+    say(f"{chr(10) if shown else ''}[bold]{count}[/], {units.seconds:.1f} s")
+    for failure in units.failures if verbose else units.failures[:1]:
+        say()
+        say_failure(failure)
+    hidden = len(units.failures) - 1
+    if hidden > 0 and not verbose:
+        plural = "s" if hidden > 1 else ""
+        say(f"\n{hidden} more failure{plural}: tito test {rung.id} --verbose")
+    if units.ok:
+        say(f"next: [bold]tito module complete {rung.id}[/]")
+
+
+def _show_line(rung: Checkpoint, units: "UnitTests") -> None:
+    """One line on a module, and its first failure if it was begun."""
+    left = sum(t.status == "not_started" for t in units.tests)
+    status = "passed" if units.ok else "not_started" if left == len(units.tests) > 0 else "failed"
+    count = f"{units.passed}/{len(units.tests)} passed" if units.tests else "cannot run"
+    count += f", {left} not written yet" if left and status == "failed" else ""
+    words = "not written yet" if status == "not_started" else f"{count}, {units.seconds:.1f} s"
+    say(f"{marked(status)} {rung.id} {rung.module:<13} {words}")
+    if status == "failed":
+        row("", quote(units.failures[0].headline), indent=5)
+
+
+def _with_pytest(
+    options: argparse.Namespace, ladder: Ladder, rung: Checkpoint, *, alone: bool
+) -> bool:
+    """Run the unit tests of one module with pytest's own output."""
     from tito.unittests import problem_below, run_unit_tests
 
     arguments = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else [])]
-    worst, failed = 0, []
-    for rung in wanted:
-        say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}")
-        status = run_unit_tests(
-            options.root, ladder, rung, arguments, console().color_system is not None
-        )
-        if status == 5 and options.k:
-            say(f"no unit test of {rung.folder} matches {options.k!r}")
-            status = 5 if len(wanted) == 1 else 0
-        worst = max(worst, status)
-        if status and (problem := problem_below(options.root, ladder, rung)):
-            say(f"[red]mend first[/]  {quote(str(problem))}")
-        if status:
-            failed.append(rung.id)
-            if options.x:
-                break
-        elif len(wanted) == 1:
-            say(f"next: tito module complete {rung.id}")
-    if len(wanted) > 1:
-        passed = f"{len(wanted) - len(failed)} of {len(wanted)} modules passed"
-        say(f"[bold]{passed}[/]" + (f"; next: tito test {failed[0]}" if failed else ""))
-    return min(worst, 1)
+    say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}")
+    colour = console().color_system is not None
+    status = run_unit_tests(options.root, ladder, rung, arguments, colour)
+    if status == NONE_FOUND and options.k:
+        say(f"no unit test of {rung.folder} matches {options.k!r}")
+        return not alone
+    if status and (problem := problem_below(options.root, ladder, rung)):
+        say(f"[red]mend first[/]  {quote(str(problem))}")
+    return status == 0
 
 
 def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> int:
     """Run a checkpoint and show what its integration tests say."""
-    from tito.cli.console import marked, quote, say_failure
     from tito.cli.main import Usage
     from tito.cli.running import Follow
     from tito.grading.grade import grade, new_seed
