@@ -1,5 +1,6 @@
 """The screens that the README shows are those that the commands draw now."""
 
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -38,3 +39,12 @@ def test_a_screen_stands_alone(drawn, name):
 def test_the_same_bytes_every_time(drawn):
     """No clock, no path of this machine, no random identifier."""
     assert screenshots.draw() == drawn
+
+
+@pytest.mark.parametrize("name", screenshots.COMMANDS)
+def test_the_readme_shows_every_screen(root, name):
+    """With a text for whoever cannot see it."""
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(rf"!\[([^]]+)\]\({screenshots.SCREENS.as_posix()}/{name}\.svg\)", readme)
+    assert len(shown) == 1
+    assert shown[0].startswith("tito")
