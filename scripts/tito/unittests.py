@@ -22,23 +22,31 @@ from tito.ladder import Checkpoint, Ladder
 from tito.report import Failure, Frame
 from tito.source import parse
 
-_INI = "[pytest]\npython_files = *.py\npython_functions = test_*\naddopts = -p no:cacheprovider\n"
+# Naming each test as it begins (-v) shall make no diff longer.
+_INI = """\
+[pytest]
+python_files = *.py
+python_functions = test_*
+addopts = -p no:cacheprovider
+verbosity_assertions = 0
+"""
 # Of what a test prints, the end is kept: a print in a loop must not fill the report.
 _CONFTEST = """\
 def pytest_runtest_logreport(report):
     report.sections = [(name, text[-2000:]) for name, text in report.sections]
 """
+HEADLINE = 79  # columns
 PRINTED = 20  # lines
 DEPTH = 6  # frames of a traceback
 
-
-HEADLINE = 79  # columns
 Runner = Callable[[Path, Checkpoint, list[str]], str]
 Status = Literal["passed", "failed", "not_started"]
-_BEGUN = re.compile(r"\.py::(\w+)")
+
 STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
-# How pytest explains a part of an assertion, and what it advises to those who call it.
+_BEGUN = re.compile(r"\.py::(\w+)")
+# The modules in front of an exception's class.
 _HOME = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z]\w*(?::|$))", re.MULTILINE)
+# How pytest explains a part of an assertion, and what it advises to those who call it.
 _WHERE = re.compile(r"\s*(\+\s+(where|and)\b|Use -v to get more diff)")
 
 

@@ -78,6 +78,9 @@ class Screen(Console):
 class Silent(nullcontext):
     """A spinner that nobody sees."""
 
+    def __enter__(self) -> "Silent":
+        return self
+
     def update(self, *words: Any) -> None: ...
 
     start = stop = update

@@ -83,8 +83,6 @@ def _run_module(
 
     if options.pytest:
         return _with_pytest(options, ladder, rung, alone=alone)
-    if alone:
-        say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}\n")
     try:
         units = _check(options, ladder, rung)
     except FileProblem as problem:
@@ -123,6 +121,7 @@ def _check(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> "Un
 
 def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
     """Every test of a module, the first failure in full or all of them, and what to do now."""
+    say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}\n")
     shown = [
         f"{marked(t.status)} {f'step {t.step}' if t.step else '':<8}"
         f"{quote(t.name.removeprefix('test_').replace('_', ' '))}"
