@@ -704,11 +704,13 @@ def test_backward_is_not_exponential():
 @asks("performance", step=3, of="topological_order", hint="a list of work instead of recursion")
 def test_deep_graphs():
     """Go backward through 12,000 nodes in a row: no recursion error, and linear time."""
-    growth = timed(RUN.chain, 8_000, repeat=2) / timed(RUN.chain, 500)
-    expect_at_most(growth, 120, call="backward", what="time of 8,000 nodes over that of 500")
-    expect(RUN.chain(12_000), 1.0, call="12,000 subtractions, gradient")
-    expect(RUN.chain(12_001), 0.0, call="12,001 subtractions, gradient")
-    expect(RUN.dropped(30_000), 30_000.5, call="a deep graph that is dropped")
+    short = timed(RUN.chain, 500)
+    gradients = []
+    deep = timed(lambda: gradients.append(RUN.chain(12_000)), repeat=1, warm_up=False)
+    expect_at_most(deep / short, 120, call="backward", what="time of 12,000 nodes over that of 500")
+    expect(gradients[0], 1.0, call="12,000 subtractions, gradient")
+    expect(RUN.chain(3), 0.0, call="3 subtractions, gradient")
+    expect(RUN.dropped(12_000), 12_000.5, call="a deep graph that is dropped")
 
 
 @asks("performance", step=4, of="reverse_pass", hint="a node that has run gives up what it kept")

@@ -163,22 +163,27 @@ def expect(
     """
     array, wanted = values_of(got, call), np.asarray(expected)
     words = {"call": call, "asked": asked, "hint": hint}
-    whole = wanted.dtype.kind in "iu" and array.dtype.kind == "f"
-    sides = {"expected": show(wanted.astype(array.dtype) if whole else wanted), "got": show(array)}
     if array.shape != wanted.shape:
         headline = f"{call}: expected shape {wanted.shape}, got {array.shape}"
-        raise Mismatch(headline, **words, **sides)
+        raise Mismatch(headline, **words, **_sides(array, wanted))
     if dtype is not None and array.dtype != np.dtype(dtype):
         headline = f"{call}: expected dtype {np.dtype(dtype)}, got {array.dtype}"
         with np.errstate(all="ignore"):
-            sides["expected"] = show(wanted.astype(dtype))
+            sides = _sides(array, wanted.astype(dtype))
         raise Mismatch(headline, **words, **sides)
     with np.errstate(all="ignore"):
         wrong = ~np.isclose(array, wanted, rtol=rtol, atol=atol, equal_nan=True)
     if wrong.any():
         headline = f"{call}: wrong value" + ("s" if array.ndim else "")
+        sides = _sides(array, wanted)
         raise Mismatch(headline, **words, **sides, detail=_difference(array, wanted, wrong))
     return array
+
+
+def _sides(got: np.ndarray, expected: np.ndarray) -> dict[str, str]:
+    """Both sides as text; whole numbers that were expected of floats look like floats."""
+    whole = expected.dtype.kind in "iu" and got.dtype.kind == "f"
+    return {"expected": show(expected.astype(got.dtype) if whole else expected), "got": show(got)}
 
 
 def _parting(got: Any, expected: Any) -> str:
@@ -347,13 +352,20 @@ def _cost(start: tuple[float, float | None], end: tuple[float, float | None]) ->
     return max(end[1] - start[1], wall / 10)
 
 
-def timed(function: Callable[..., Any], *arguments: Any, repeat: int = 5, **keywords: Any) -> float:
+def timed(
+    function: Callable[..., Any],
+    *arguments: Any,
+    repeat: int = 5,
+    warm_up: bool = True,
+    **keywords: Any,
+) -> float:
     """Return the least cost of `repeat` calls, in seconds of processor time, after a warm-up.
 
     Under isolation the worker's time counts, read from the kernel by the trusted side; where it
     cannot be read, and only there, wall-clock time takes its place.
     """
-    function(*arguments, **keywords)
+    if warm_up:
+        function(*arguments, **keywords)
     was_enabled = gc.isenabled()
     gc.disable()
     try:
