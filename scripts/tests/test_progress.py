@@ -152,3 +152,33 @@ def test_merging_keeps_what_was_not_run(tree, ladder, graded):
     alone = merged(ladder, None, new, ["02"], here)
     assert alone.by_id["05"].status == "not_started"
     assert alone.next.checkpoint == "00"
+
+
+def test_only_what_a_rung_builds_on_makes_it_old(tree, ladder, graded):
+    """A change that concerns a rung is named as its cause, and no other change is."""
+    graded(["00", "01", "02", "03", "10"])
+    edit(tree, ladder.by_id["10"])
+    edit(tree, ladder.by_id["02"])
+    now = load_progress(tree, ladder)
+    assert [r.id for r in now.causes(now.by_id["03"])] == ["02"]
+    assert now.causes(now.by_id["01"]) == ()
+
+
+def test_a_module_graded_anew_leaves_its_users_to_be_regraded(tree, ladder, graded, capsys):
+    """What changed elsewhere is not blamed for it."""
+    from tito.cli import main
+
+    last = graded(["00", "01", "02", "03", "10"])
+    edit(tree, ladder.by_id["10"])
+    edit(tree, ladder.by_id["01"])
+    sources = load_progress(tree, ladder).digests
+    checkpoints = [
+        replace(c, source_digest=sources["01"]) if c.id == "01" else c for c in last.checkpoints
+    ]
+    save_report(replace(last, checkpoints=tuple(checkpoints)), tree / "report.json")
+    now = load_progress(tree, ladder)
+    assert [r.id for r in now.changed] == ["10"]
+    assert now.next.why == "a module changed since 02 was graded, which uses it"
+    assert main(["-C", str(tree), "status"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "10 changed since; 02, 03 use a module that has been graded anew" in shown

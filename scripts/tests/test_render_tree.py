@@ -1,6 +1,7 @@
 """The timeline of a terminal: it fits, it says everything without colour or Unicode."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -72,14 +73,38 @@ def test_the_row_of_a_stage_reads_as_promised(progress):
     assert "└─ Milestones 0 of 6 reached" in drawn
 
 
-@pytest.mark.parametrize("width", [30, 40, 80])
-def test_every_module_and_milestone_is_there(progress, ladder, width):
-    """Whatever the width."""
-    drawn = text(tree(progress, width, ASCII)).lower()
+@pytest.mark.parametrize("draw", [tree, side_by_side])
+@pytest.mark.parametrize("width", [30, 40, 80, 120])
+def test_every_module_and_milestone_is_there(progress, ladder, draw, width):
+    """Whatever the form and the width."""
+    drawn = text(draw(progress, width, ASCII)).lower()
     for rung in ladder.checkpoints:
         assert rung.module in drawn
     for milestone in ladder.milestones:
         assert str(milestone.year) in drawn
+
+
+def test_the_stages_beside_each_other_have_percentages(progress):
+    """Of every module where there is room, of the one under way everywhere."""
+    begun, ahead = UNICODE.stone("begun"), UNICODE.stone("ahead")
+    wide = text(side_by_side(progress, 120, UNICODE))
+    assert re.search(rf"{begun} optimizers +40%", wide)
+    assert re.search(rf"{ahead} quantization +0%", wide)
+    rows = text(side_by_side(progress, 80, UNICODE)).splitlines()
+    at = next(i for i, row in enumerate(rows) if f"{begun} optimizers" in row)
+    assert "40%" in rows[at + 1]
+    assert f"{begun} Optimizers 40%" in text(side_by_side(progress, 60, UNICODE))
+
+
+def test_a_custom_checkpoint_is_there_before_its_first_run(half_way, ladder, tmp_path):
+    """It was made, so it is on the journey."""
+    shutil.copytree(half_way, tmp_path / "tree")
+    (tmp_path / "tree" / "checkpoints" / "custom.toml").write_text(
+        '[[custom]]\nname = "rows"\nquestion = "Can I?"\nneeds = ["01"]\n', encoding="utf-8"
+    )
+    own = load_progress(tmp_path / "tree", ladder)
+    for draw in (tree, side_by_side):
+        assert re.search(r"C1 rows +not run yet", text(draw(own, 80, ASCII)))
 
 
 def test_a_result_older_than_its_module_is_not_done(half_way, ladder, progress):

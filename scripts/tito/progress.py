@@ -16,6 +16,7 @@ from tito.ladder import Checkpoint, Ladder, Milestone
 from tito.markers import BEGIN
 from tito.report import (
     CheckpointResult,
+    CustomResult,
     MilestoneResult,
     Report,
     ReportError,
@@ -106,6 +107,7 @@ class Progress:
     """Where the student is. `problem` says why a report that is there cannot be used.
 
     `stages`, `tiers` and `milestones` are the report's; without one, those of an empty ladder.
+    `custom` are the checkpoints beyond the ladder, those without a result too.
     `runnable` are the milestones that are unlocked, here, and have no record of a run. `digests`
     has, by id, that of every module as it is now.
     """
@@ -118,6 +120,7 @@ class Progress:
     tiers: tuple[TierResult, ...]
     milestones: tuple[MilestoneResult, ...]
     runnable: tuple[Milestone, ...]
+    custom: tuple[CustomResult, ...]
     digests: Mapping[str, str]
 
     @cached_property
@@ -149,6 +152,11 @@ class Progress:
     def changed(self) -> tuple[Rung, ...]:
         """The rungs whose own module changed since it was graded."""
         return tuple(rung for rung in self.rungs if rung.freshness == "changed")
+
+    def causes(self, rung: Rung) -> tuple[Rung, ...]:
+        """The changed modules that a rung builds on; none if what it builds on was graded since."""
+        needs = self.ladder.transitive_needs(rung.id)
+        return tuple(changed for changed in self.changed if changed.id in needs)
 
     @property
     def current(self) -> Rung | None:
@@ -233,6 +241,23 @@ def _runnable(
     )
 
 
+def _custom(root: Path, ladder: Ladder, report: Report | None) -> tuple[CustomResult, ...]:
+    """The custom checkpoints that the tree names, or else those of the report."""
+    known = report.custom if report else ()
+    if not ladder.custom and not (root / "checkpoints" / "custom.toml").exists():
+        return known
+    from tito.custom import customs
+    from tito.grading.score import score_ladder
+
+    try:
+        named = customs(root, ladder)
+    except FileProblem:
+        return known  # the report names the problem
+    last = {result.name: result for result in known}
+    unknown = {result.name: result for result in score_ladder(ladder, {}, custom=named).custom}
+    return tuple(last.get(c.name, unknown[c.name]) for c in named)
+
+
 def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REPORT) -> Progress:
     """Say where the student is.
 
@@ -267,6 +292,7 @@ def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REP
         tiers=standing.tiers,
         milestones=standing.milestones,
         runnable=_runnable(root, ladder, standing.milestones),
+        custom=_custom(root, ladder, report),
     )
 
 
@@ -314,8 +340,9 @@ def _next(progress: Progress) -> Next:
         why = f"{rung.problem.file} {rung.problem.message}; {rung.problem.mend}"
         return Next(f"tito test {c.id}", why, c, rung.problem.file, rung.problem.line)
     if rung.freshness == "affected" and rung.passed:
-        changed = ", ".join(r.id for r in progress.changed) or "an earlier module"
-        return Next("tito grade", f"{changed} changed since {c.id} was graded, which uses it", c)
+        changed = ", ".join(r.id for r in progress.causes(rung))
+        why = f"{changed or 'a module'} changed since {c.id} was graded, which uses it"
+        return Next("tito grade", why, c)
     if rung.passed:
         return Next(
             f"tito module complete {c.id}", "its module changed since it passed", c, c.source

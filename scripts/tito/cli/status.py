@@ -76,17 +76,28 @@ def _notes(progress: "Progress") -> list[str]:
     if progress.problem:
         notes.append(f"the report cannot be used: {quote(progress.problem)}")
     if progress.stale and progress.report:
-        changed = ", ".join(rung.id for rung in progress.changed) or "an earlier module"
-        # What was not begun then has nothing to lose by it.
-        stale = [r for r in progress.stale if r.freshness == "affected"]
-        affected = [rung.id for rung in stale if rung.status != "not_started"]
-        also = f"; this concerns {', '.join(affected)} too" if affected else ""
-        when = moment(progress.report.generated_at)
+        graded = f"graded {moment(progress.report.generated_at)}"
         notes.append(
-            f"older than your sources: graded {when}, and {changed} changed since{also}. "
+            f"older than your sources: {graded}, and {_changes(progress)}. "
             "tito grade brings it up to date"
         )
     return notes
+
+
+def _changes(progress: "Progress") -> str:
+    """What changed since it was graded, and whose results that concerns."""
+    # What was not begun then has nothing to lose by it.
+    affected = [r for r in progress.stale if r.freshness == "affected"]
+    affected = [r for r in affected if r.status != "not_started"]
+    also = [r.id for r in affected if progress.causes(r)]
+    alone = [r.id for r in affected if not progress.causes(r)]
+    parts = []
+    if progress.changed:
+        changed = f"{', '.join(r.id for r in progress.changed)} changed since"
+        parts.append(changed + (f"; this concerns {', '.join(also)} too" if also else ""))
+    if alone:
+        parts.append(f"{', '.join(alone)} use a module that has been graded anew")
+    return "; ".join(parts) or "a module changed since"
 
 
 def _show_next(progress: "Progress") -> None:
@@ -163,11 +174,10 @@ def run(options: argparse.Namespace) -> int:
             if rung.checkpoint.stage == stage.name:
                 say(_line(rung))
     say()
-    custom = progress.report.custom if progress.report else ()
-    for c in custom:
+    for c in progress.custom:
         done = f"{c.passed} of {len(c.tests)} tests" if c.tests else "not run yet"
         text = f"{c.id} {quote(c.name)}: {LOOKS[c.status].word}, {done}"
-        row("own" if c is custom[0] else "", f"{marked(c.status)} {text}")
+        row("own" if c is progress.custom[0] else "", f"{marked(c.status)} {text}")
     row("runs", f"milestones: {_milestones(progress)}")
     row("notes", f"reflections: {reflection_words(written)}")
     say()
@@ -220,8 +230,7 @@ def as_json(progress: "Progress", written: "list[tuple[Rung, Reflection]]") -> d
         ],
         "stages": [stage.to_json() for stage in progress.stages],
         "custom": [
-            {"id": c.id, "name": c.name, "status": c.status, "own": c.own}
-            for c in (progress.report.custom if progress.report else ())
+            {"id": c.id, "name": c.name, "status": c.status, "own": c.own} for c in progress.custom
         ],
         "milestones": [
             {"id": m.id, "unlocked": m.unlocked, "reached": bool(m.result and m.result.passed)}

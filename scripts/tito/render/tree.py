@@ -21,10 +21,11 @@ from tito.render.lines import (
     wrapped,
 )
 from tito.render.words import milestone_look, percent, points_words, stage_percent, status_words
-from tito.report import CustomResult, StageResult
+from tito.report import StageResult
 
 NARROW = 30  # columns below which nothing is drawn any narrower
-SIDE_BY_SIDE = 76  # columns from which the stages stand beside each other
+ROOMY = 20  # columns of a stage in which every module has room for its percent
+WIDEST = 120  # columns that the stages beside each other may take
 GAP = 1
 STYLES = {"done": "green", "begun": "yellow", "ahead": "dim", "flag": "cyan"}
 
@@ -117,17 +118,12 @@ def flags(progress: Progress, room: int, charset: Charset) -> list[Line]:
     return rows
 
 
-def _beyond(progress: Progress) -> Sequence[CustomResult]:
-    """The custom checkpoints of the last report."""
-    return progress.report.custom if progress.report else ()
-
-
 def custom_rows(progress: Progress, room: int, charset: Charset) -> list[Line]:
     """The custom checkpoints, a line each: id, name, and how it stands."""
     rows = []
-    for c in _beyond(progress):
+    for c in progress.custom:
         state = "done" if c.status == "passed" else "begun" if c.passed else "ahead"
-        word = status_words(c)
+        word = status_words(c) if c.tests else "not run yet"
         name = Span(f"{c.id} {charset.text(c.name)}", STYLES[state])
         left = fit(line(f"{charset.stone(state)} ", name), room - len(word) - 1, charset)
         rows.append(ends(left, line(Span(word, STYLES[state])), min(room, 60), charset))
@@ -143,9 +139,9 @@ def tree(progress: Progress, width: int, charset: Charset) -> list[Line]:
         reached = sum(m.result is not None and m.result.passed for m in progress.milestones)
         count = Span(f" {reached} of {len(progress.milestones)} reached", "dim")
         branches.append((line(Span("Milestones", "bold"), count), flags(progress, room, charset)))
-    if _beyond(progress):
-        done = sum(c.status == "passed" for c in _beyond(progress))
-        count = Span(f" {done} of {len(_beyond(progress))} passed", "dim")
+    if progress.custom:
+        done = sum(c.status == "passed" for c in progress.custom)
+        count = Span(f" {done} of {len(progress.custom)} passed", "dim")
         title = line(Span("Custom checkpoints", "bold"), count)
         branches.append((title, custom_rows(progress, room, charset)))
     rows = head(progress, min(width, 100), charset)
@@ -169,31 +165,38 @@ def _column(progress: Progress, stage: StageResult, room: int, charset: Charset)
         bar(stage_percent(stage) / 100, room, charset, colour),
         ends(line(Span(part, style)), line(Span(count, "dim")), room, charset),
     ]
+    roomy = room >= ROOMY
     for rung in of_stage(progress, stage):
-        state = stone(rung)
-        mark = f"{charset.stone(state)} "
-        name = pad(rung.checkpoint.module, room - columns(line(mark)), charset)
-        rows.append(line(mark, Span(name, STYLES[state])))
+        rows += _in_column(rung, room, charset, roomy=roomy)
     return rows
 
 
+def _in_column(rung: Rung, room: int, charset: Charset, *, roomy: bool) -> list[Line]:
+    """A module in a column: mark, name, percent. Without the room for it the mark says 0 or 100,
+    and only what is under way has its percent, on a line below."""
+    state, name = stone(rung), rung.checkpoint.module
+    mark = f"{charset.stone(state)} "
+    left = room - columns(line(mark))
+    part = f"{share(rung)}%"
+    if roomy:
+        name = pad(name, left - len(part), charset)
+        return [line(mark, Span(name, STYLES[state]), part)]
+    rows = [line(mark, Span(pad(name, left, charset), STYLES[state]))]
+    below = line(pad("", room - left, charset), pad(part, left, charset))
+    return [*rows, below] if state == "begun" else rows
+
+
 def side_by_side(progress: Progress, width: int, charset: Charset) -> list[Line]:
-    """Draw the journey from left to right; where that is too narrow, a line a stage."""
-    width = min(max(width, NARROW), 100)
+    """Draw the journey from left to right; where that is too narrow, a stage after the other."""
+    width = min(max(width, NARROW), WIDEST)
     rows = [*head(progress, width, charset), ()]
-    if width < SIDE_BY_SIDE or not progress.stages:
+    count = max(1, len(progress.stages))
+    room = (width - GAP * (count - 1)) // count
+    longest = max((len(rung.checkpoint.module) for rung in progress.rungs), default=0)
+    if room < columns(line(charset.stone("ahead"), " ")) + longest:
         rows += _short_rows(progress, width, charset)
     else:
-        room = (width - GAP * (len(progress.stages) - 1)) // len(progress.stages)
-        found = [_column(progress, stage, room, charset) for stage in progress.stages]
-        tall = max(map(len, found))
-        for i in range(tall):
-            row: Line = ()
-            for n, column in enumerate(found):
-                cell = column[i] if i < len(column) else line(" " * room)
-                joint = charset.rule if i == 1 else " "
-                row = (*row, Span(joint * GAP, "dim"), *cell) if n else cell
-            rows.append(row)
+        rows += _beside([_column(progress, s, room, charset) for s in progress.stages], charset)
     done = [stage for stage in progress.stages if stage.complete]
     if done:
         rows.append(())
@@ -206,8 +209,20 @@ def side_by_side(progress: Progress, width: int, charset: Charset) -> list[Line]
     return [*rows, (), *beyond] if beyond else rows
 
 
+def _beside(stages: list[list[Line]], charset: Charset) -> list[Line]:
+    """Columns of one width each, side by side; a rule joins their second lines, the bars."""
+    rows: list[Line] = []
+    for i in range(max(map(len, stages), default=0)):
+        joint = Span((charset.rule if i == 1 else " ") * GAP, "dim")
+        cells = [c[i] if i < len(c) else line(" " * columns(c[0])) for c in stages]
+        rows.append(
+            tuple(span for n, cell in enumerate(cells) for span in ((joint,) * (n > 0) + cell))
+        )
+    return rows
+
+
 def _short_rows(progress: Progress, width: int, charset: Charset) -> list[Line]:
-    """The stages on one line each: name, bar, percent."""
+    """The stages one below the other: name, bar, percent, and the modules joined by rules."""
     names = max((len(stage.short) for stage in progress.stages), default=0)
     rows = []
     for stage in progress.stages:
@@ -215,4 +230,5 @@ def _short_rows(progress: Progress, width: int, charset: Charset) -> list[Line]:
         room = max(4, width - names - len(number) - 1)
         drawn = bar(stage_percent(stage) / 100, room, charset, "green")
         rows.append((Span(pad(stage.short, names + 1)), *drawn, Span(number)))
+        rows += _stones(of_stage(progress, stage), width, charset)
     return rows
