@@ -162,6 +162,18 @@ def test_a_failing_unit_test_is_shown_in_named_parts(small_tree):
     assert "printed   shapes (2, 3)" in done.stdout
 
 
+def test_an_error_that_apply_explains_is_found_where_it_was_made(small_tree):
+    """The clearer message is raised by `apply` of step 4; the line to open is the rule's own."""
+    path = small_tree / "modules" / "01_tensor" / "tensor.py"
+    text = path.read_text(encoding="utf-8")
+    wrong = text.replace("x.sum(axis=axis, keepdims", "x.sum(axis=99, keepdims")
+    path.write_text(wrong, encoding="utf-8")
+    line = next(n for n, row in enumerate(wrong.splitlines(), 1) if "x.sum(axis=99" in row)
+    for words in ("test 01 -k reductions", "module complete 01 --skip-test"):
+        done = tito(small_tree, *words.split())
+        assert f"look at   modules/01_tensor/tensor.py:{line} (step 6)" in done.stdout
+
+
 def test_a_choice_of_unit_tests(small_tree):
     """-k chooses, -x stops, and what nothing matches is said."""
     wrong_matmul(small_tree)

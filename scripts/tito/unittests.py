@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from textwrap import dedent
 from typing import Any, Literal
@@ -30,8 +29,19 @@ python_functions = test_*
 addopts = -p no:cacheprovider
 verbosity_assertions = 0
 """
-# Of what a test prints, the end is kept: a print in a loop must not fill the report.
+# Where an exception came through; and of what a test prints the end, for a print in a loop must
+# not fill the report.
 _CONFTEST = """\
+from os.path import realpath
+import pytest
+from tito.isolation.frames import frames_of
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_runtest_metadata(item, call):
+    here = realpath(item.config.rootpath)
+    error = call.excinfo and call.excinfo.value
+    return {"frames": frames_of(error, lambda f: realpath(f).startswith(here))} if error else {}
+
 def pytest_runtest_logreport(report):
     report.sections = [(name, text[-2000:]) for name, text in report.sections]
 """
@@ -227,26 +237,6 @@ class _Places:
         functions = (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef))
         self.tests = {node.name: node for node in functions}
 
-    def function(self, source: str, line: int) -> str:
-        """The function of a student's file that a line belongs to: the innermost."""
-        around = [
-            node.name
-            for tree in self._trees(source)
-            for node in ast.walk(tree)
-            if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or 0)
-        ]
-        return around[-1] if around else "the module"
-
-    @cache  # noqa: B019, it lives as long as one run of tests
-    def _trees(self, source: str) -> list[ast.Module]:
-        """What is known of a student's file: its exported cells, and the unit tests that run."""
-        copy = next(copy for copy, own in self.sources.items() if own == source)
-        try:
-            exported = [ast.parse((self.folder / copy).read_text(encoding="utf-8"))]
-        except (OSError, SyntaxError):
-            exported = []
-        return [*exported, self.tree] if source == self.rung.source else exported
-
     def asked(self, test: str) -> str:
         """What a test asks: the first paragraph of its docstring."""
         doc = ast.get_docstring(self.tests[test]) if test in self.tests else None
@@ -326,9 +316,9 @@ def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
 def _failure(name: str, test: dict[str, Any], places: _Places) -> Failure:
     """One failed unit test: the exception, what was expected, and the line to open."""
     phase = _failed_phase(test)
-    entries = phase.get("traceback") or [phase["crash"]]
-    located = [(places.own(str(e["path"])), max(1, int(e["lineno"]))) for e in entries]
-    frames = tuple(Frame(f, n, places.function(f, n)) for f, n in located if f)
+    came = test.get("metadata", {}).get("frames", ())
+    located = [(places.own(file), max(1, line), function) for file, line, function in came]
+    frames = tuple(Frame(*at) for at in located if at[0])
     file, line = (frames[-1].file, frames[-1].line) if frames else (places.rung.source, None)
     step = places.module.step_of(line) if line and file == places.rung.source else None
     first, *rest = [t for t in _message(phase).splitlines() if t.strip()] or ["it failed"]

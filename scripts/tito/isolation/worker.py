@@ -20,6 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tito.isolation import operations, wire
+from tito.isolation.frames import frames_of
 
 MESSAGE_LIMIT = 4000
 NAME_LIMIT = 100
@@ -134,13 +135,8 @@ class Room:
 
 def _frames(error: BaseException, files: set[str]) -> list[list[Any]]:
     """The student's lines that an exception passed through: the first few and the last."""
-    frames = []
-    step = error.__traceback__
-    while step is not None:
-        code = step.tb_frame.f_code
-        if code.co_filename in files:
-            frames.append([code.co_filename, step.tb_lineno, code.co_qualname[:NAME_LIMIT]])
-        step = step.tb_next
+    found = frames_of(error, files.__contains__)
+    frames = [[file, line, function[:NAME_LIMIT]] for file, line, function in found]
     if isinstance(error, SyntaxError) and error.filename in files:
         frames.append([error.filename, error.lineno or 0, "<module>"])
     return frames if len(frames) <= FRAMES_LIMIT else frames[:5] + frames[5 - FRAMES_LIMIT :]
