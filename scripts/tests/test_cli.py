@@ -424,9 +424,9 @@ def test_an_interrupted_completion_says_what_was_kept(small_tree):
     ]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        bufsize=1,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
-    time.sleep(1.2)
+    assert process.stdout.readline().startswith("01 tensor"), "it has begun"
     os.killpg(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -12,6 +12,7 @@ except ImportError:
     except ImportError:
         from hashlib import sha256
 
+MISSING = "is missing"
 SOURCE_LIMIT = 1 << 20  # bytes; the longest module of the course is under 64 KiB
 
 
@@ -43,7 +44,7 @@ def read_bytes(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> bytes:
     except FileNotFoundError:
         raise FileProblem(
             relative,
-            "is missing",
+            MISSING,
             f"bring it back with: git checkout HEAD -- {relative}",
         ) from None
     except OSError as error:
@@ -112,6 +113,9 @@ def write_atomic(path: Path, data: bytes | str) -> bool:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # what was to be written
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return True

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tito.files import FileProblem, read_text, text_digest
+from tito.files import MISSING, FileProblem, read_text, text_digest
 from tito.ladder import Checkpoint, Ladder, Milestone
 from tito.markers import BEGIN
 from tito.report import (
@@ -85,6 +85,11 @@ class Rung(NamedTuple):
     def settled(self) -> bool:
         """Whether it passed, and nothing it depends on has changed since."""
         return self.passed and not self.stale
+
+    @property
+    def lost(self) -> bool:
+        """Whether the module's file is gone, though the tree has had it."""
+        return self.problem is not None and self.problem.message == MISSING
 
     @property
     def untouched(self) -> bool:
@@ -212,8 +217,9 @@ def _rungs(
     results = {c.id: c for c in report.checkpoints if c.tests or c.needs_digest} if report else {}
     found = []
     for rung in ladder.checkpoints:
-        here = rung.id in texts or (root / "modules" / rung.folder).exists()
         text, result = texts.get(rung.id, ""), results.get(rung.id)
+        here = rung.id in texts or (root / "modules" / rung.folder).exists()
+        here = here or (result is not None and result.source_digest is not None)
         found.append(
             Rung(
                 checkpoint=rung,
@@ -333,12 +339,16 @@ def _next(progress: Progress) -> Next:
     rung = progress.current
     if progress.report is None and not (rung and rung.problem):
         return _without_report(progress)
-    if rung is None:
-        return _all_settled(progress)
+    return _all_settled(progress) if rung is None else _at(progress, rung)
+
+
+def _at(progress: Progress, rung: Rung) -> Next:
+    """What to do at a rung that is not settled."""
     c = rung.checkpoint
     if rung.problem is not None:
-        why = f"{rung.problem.file} {rung.problem.message}; {rung.problem.mend}"
-        return Next(f"tito test {c.id}", why, c, rung.problem.file, rung.problem.line)
+        return _broken(progress, rung, rung.problem)
+    if rung.passed and rung.stubs:
+        return _open_step(rung, "start" if rung.untouched else "test")
     if rung.freshness == "affected" and rung.passed:
         changed = ", ".join(r.id for r in progress.causes(rung))
         why = f"{changed or 'a module'} changed since {c.id} was graded, which uses it"
@@ -359,6 +369,18 @@ def _next(progress: Progress) -> Next:
     return Next(
         f"tito module complete {c.id}", "it is written, and still to be checked", c, c.source
     )
+
+
+def _broken(progress: Progress, rung: Rung, problem: FileProblem) -> Next:
+    """Mend a file that cannot be used; one that is gone comes back from the last commit."""
+    c = rung.checkpoint
+    if not rung.lost:
+        why = f"{problem.file} {problem.message}; {problem.mend}"
+        return Next(f"tito test {c.id}", why, c, problem.file, problem.line)
+    if all(r.lost for r in progress.rungs if r.here):
+        return Next("git checkout HEAD -- modules", "the modules are gone; bring them back")
+    why = f"{problem.file} is gone; this brings it back as it was committed"
+    return Next(f"git checkout HEAD -- modules/{c.folder}", why, c)
 
 
 def _all_settled(progress: Progress) -> Next:

@@ -506,6 +506,9 @@ def parse_report(text: str, where: str = "report.json") -> Report:
         fact = f"written by a newer tito: schema version {version}, this one reads {SCHEMA_VERSION}"
         mend = "bring this tree's scripts up to date, then read it again"
         raise ReportError(where, "$.schema_version", fact, mend)
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        fact = f"of schema version {version}, and this tito reads {SCHEMA_VERSION}"
+        raise ReportError(where, "$.schema_version", fact, AGAIN)
     try:
         return Report.from_json(data, "")  # without a path nothing is spent on naming places
     except RecordError:

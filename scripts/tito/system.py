@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tito import __version__
-from tito.ladder import load_ladder
+from tito.custom import customs
+from tito.files import FileProblem
+from tito.ladder import LadderError, load_ladder
 from tito.report import Report, ReportError, load_report
 
 OLDEST = (3, 11)
@@ -62,6 +64,9 @@ def check_all(root: Path, terminal: Terminal) -> Iterator[Check]:
     for name, check in checks.items():
         try:
             yield check()
+        except LadderError as error:
+            mend = "bring it back: git checkout HEAD -- checkpoints/ladder.toml"
+            yield Check(name, "bad", str(error), mend)
         except Exception as error:  # a check that fails is a finding, not a crash
             yield Check(name, "warn", f"could not be checked: {error}")
 
@@ -144,8 +149,9 @@ def blas_of(np: Any) -> str:
 
 
 def check_tree(root: Path) -> Check:
-    """The tree has its ladder and modules."""
-    rungs = load_ladder(root).checkpoints
+    """The tree has its ladder, its modules, and whatever else was committed."""
+    ladder = load_ladder(root)
+    rungs = ladder.checkpoints
     here = [rung for rung in rungs if (root / rung.source).is_file()]
     broken = [r for r in rungs if (root / "modules" / r.folder).is_dir() and r not in here]
     if not here:
@@ -154,7 +160,25 @@ def check_tree(root: Path) -> Check:
     if broken:
         mend = f"bring it back: git checkout HEAD -- {broken[0].source}"
         return Check("tree", "bad", f"{broken[0].source} is missing", mend)
+    if gone := _gone(root):
+        more = f" and {len(gone) - 1} more files are missing" if len(gone) > 1 else " is missing"
+        folders = sorted({"/".join(name.split("/")[:-1]) for name in gone})
+        mend = f"bring it back: git checkout HEAD -- {' '.join(folders[:3])}"
+        return Check("tree", "bad", gone[0] + more, mend)
+    try:
+        customs(root, ladder)
+    except FileProblem as problem:
+        return Check("tree", "bad", f"{problem.file}: {problem.message}", problem.mend)
     return Check("tree", "ok", f"{len(here)} of {len(rungs)} modules are here")
+
+
+def _gone(root: Path) -> list[str]:
+    """The files that the last commit has and the tree no longer has."""
+    if shutil.which("git") is None:
+        return []
+    rooms = ("modules", "checkpoints", "tinytorch", "milestones", "scripts")
+    told = _git(root, "-c", "core.quotePath=false", "ls-files", "--deleted", "--", *rooms)
+    return (told or "").splitlines()
 
 
 def check_writable(root: Path) -> Check:

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -48,6 +49,7 @@ def pytest_runtest_logreport(report):
 HEADLINE = 79  # columns
 PRINTED = 20  # lines
 DEPTH = 6  # frames of a traceback
+TEST_SECONDS = 30.0  # for one unit test
 
 Runner = Callable[[Path, Checkpoint, list[str]], str]
 Status = Literal["passed", "failed", "not_started"]
@@ -149,24 +151,42 @@ def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem |
     return next((result.problem for result in needs if result.problem), None)
 
 
-def following(tell: Callable[[str], object]) -> Runner:
-    """A runner that takes however long it takes, and tells the name of each test as it begins."""
+def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> Runner:
+    """A runner that tells the name of each test as it begins, and ends one that lasts too long."""
 
     def run(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
         how = _command(folder, rung, ["-v", *arguments])
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
+        at, late = "importing the module", threading.Event()
         with subprocess.Popen(**how, **streams, stderr=subprocess.STDOUT) as process:
+
+            def give_up() -> None:
+                late.set()
+                process.kill()
+
+            timer = threading.Timer(seconds, give_up)
             try:
+                timer.start()
                 assert process.stdout is not None
                 while told := os.read(process.stdout.fileno(), 1 << 16):
-                    for name in _BEGUN.findall(told.decode(errors="replace")):
-                        tell(name)
+                    for at in _BEGUN.findall(told.decode(errors="replace")):
+                        timer.cancel()
+                        timer = threading.Timer(seconds, give_up)
+                        timer.start()
+                        tell(at)
             except BaseException:  # Ctrl-C too: nothing may run on
                 process.kill()
                 raise
-        return ""
+            finally:
+                timer.cancel()
+        return not_done(at, seconds) if late.is_set() else ""
 
     return run
+
+
+def not_done(test: str, seconds: float) -> str:
+    """What to say of a test that was ended."""
+    return f"{test}: not done after {seconds:.0f} s; does a loop never end?"
 
 
 def check_unit_tests(

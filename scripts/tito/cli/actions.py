@@ -17,6 +17,25 @@ def add_action(
     )
 
 
+LARGEST_SEED = 2**53 - 1  # the largest whole number that every reader of JSON keeps exactly
+
+
+def seed(text: str) -> int:
+    """A seed from the command line."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 on, not {text!r}")
+    return number
+
+
+def add_seed(parser: argparse.ArgumentParser, words: str = "repeat a run's random inputs") -> None:
+    """Let a command repeat the random inputs of a run."""
+    parser.add_argument("--seed", type=seed, metavar="N", help=words)
+
+
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Let a command read another report than the tree's own."""
     parser.add_argument(

@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING, NamedTuple
 
-from tito.cli.console import quote, row, say, say_json
+from tito.cli.console import complain, quote, row, say, say_json
 from tito.ladder import Checkpoint, load_ladder
 
 if TYPE_CHECKING:
@@ -132,7 +132,14 @@ def run_hint(options: argparse.Namespace) -> int:
     progress = load_progress(options.root, ladder, options.report)
     rung = _rung(options, progress)
     place = _place(progress, rung, options.step)
+    if progress.problem:
+        complain(f"the report cannot be used: {progress.problem}")
+    if rung.problem is not None and options.step is None:
+        raise rung.problem
     hints = read(options.root, place.rung)
+    if place.test and place.test.status == "error" and place.test.failure and not options.step:
+        # What cannot be imported or crashed is no matter of the step that a test is about.
+        hints = {place.step or 0: (place.test.failure.hint,)} if place.test.failure.hint else {}
     if options.step is not None and options.step not in hints and hints:
         known = ", ".join(map(str, hints))
         raise Usage(f"{hints_file(place.rung)} has no step {options.step}; it has: {known}")

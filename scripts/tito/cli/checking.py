@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def add_test(actions: "argparse._SubParsersAction") -> None:
     """Add the action `test`."""
-    from tito.cli.actions import add_action, add_report
+    from tito.cli.actions import add_action, add_report, add_seed
 
     parser = add_action(
         actions,
@@ -25,7 +25,7 @@ def add_test(actions: "argparse._SubParsersAction") -> None:
         teaches="As isolated as `run`, which shows failures in full and exits 0; `test` is for\n"
         "many at once. Exit status 0 when all passed, 1 when any did not.\n"
         "Nothing is written: the last report stays what the next test is held against.\n\n"
-        "  tito checkpoint test 03-07         a range; also layers-training, or 03 05 09-12\n"
+        "  tito checkpoint test 03-07         a range; or names: layers-training\n"
         "  tito checkpoint test --completed   all that passed in the last report",
     )
     parser.add_argument("checkpoints", nargs="*", metavar="NN", help="05, 03-07, autograd …")
@@ -33,7 +33,7 @@ def add_test(actions: "argparse._SubParsersAction") -> None:
         "--completed", action="store_true", help="what passed in the last report: any regressions?"
     )
     parser.add_argument("--all", action="store_true", help="every checkpoint of this tree")
-    parser.add_argument("--seed", type=int, help="repeat a run's random inputs")
+    add_seed(parser)
     parser.add_argument("--json", action="store_true", help="as JSON")
     add_report(parser)
     parser.set_defaults(run=run, start=None)
@@ -156,11 +156,13 @@ def _show(
     from tito.cli.status import moment
 
     wide = max(len(c.name) for c in results)
+    ids = max(len(c.id) for c in results)
     for c in results:
         mark, word = marked(c.status), LOOKS[c.status].word
         count = f"{c.passed}/{len(c.tests)} tests" if c.tests else "no tests"
         back = "  [red]passed before[/]" if c in regressed else ""
-        say(f"{mark} {c.id} {c.name:<{wide}}  {word:<11} {count:>11}  {c.duration:>4.1f} s{back}")
+        name = f"{mark} {c.id:<{ids}} {c.name:<{wide}}"
+        say(f"{name}  {word:<11} {count:>11}  {c.duration:>4.1f} s{back}")
         failure = next((test.failure for test in c.tests if test.failure), None)
         if c.message or failure:
             text = c.message.splitlines()[0] if c.message else failure.headline  # type: ignore[union-attr]

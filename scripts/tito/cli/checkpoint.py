@@ -92,9 +92,14 @@ def _last(path: Path) -> "Report | None":
     """The report to go on from; one that is missing or cannot be used is begun anew."""
     from tito.report import ReportError, load_report
 
+    if not path.exists():
+        return None
     try:
         return load_report(path)
-    except ReportError:
+    except ReportError as error:
+        fact = error.fact.removesuffix(f"; {error.mend}")
+        complain(f"{path.name} cannot be used ({fact}): it is begun anew with this run alone; "
+                 "tito grade makes a whole one")  # fmt: skip
         return None
 
 
@@ -144,20 +149,25 @@ def run_checkpoints(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         complain(f"interrupted: {progress.so_far()}; nothing was written, report.json is as it was")
         return 130
+    if options.json:
+        print(dump_report(report), end="")
+    else:
+        _show_run(options, report, rungs)
     if options.report:
         save_report(report, options.root / options.report)
     elif keep:
         _keep(options, ladder, last, report, [rung.id for rung in rungs])
-    if options.json:
-        print(dump_report(report), end="")
-        return 0
+    return 0
+
+
+def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung]) -> None:
+    """Print what was run, before anything is written that might not be writable."""
     for rung in rungs:
         result = by_any_id(report)[rung.id]
         if result.tests or not options.all:
             show_checkpoint(result, verbose=options.verbose)
     if options.all:
         say(verdict_line(report))
-    return 0
 
 
 def show_status(options: argparse.Namespace) -> int:

@@ -163,6 +163,5 @@ def complain(text: str) -> None:
     """Print an error to standard error, where it cannot spoil a machine's input."""
     from rich.console import Console
 
-    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
-        f"[bold red]tito:[/] {quote(text)}"
-    )
+    out = Console(stderr=True, highlight=False, emoji=False)
+    out.print(f"[bold red]tito:[/] {quote(text)}", soft_wrap=not out.is_terminal)

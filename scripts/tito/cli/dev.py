@@ -2,7 +2,7 @@
 
 import argparse
 
-from tito.cli.actions import add_action
+from tito.cli.actions import add_action, add_seed
 from tito.cli.console import complain, quote, say
 
 
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "modules", nargs="*", metavar="MODULE", help="run these only (all files are read)"
     )
     check.add_argument("--static", action="store_true", help="only read, which takes a second")
-    check.add_argument("--seed", type=int, metavar="N", help="of the random inputs")
+    add_seed(check, "of the random inputs")
     check.set_defaults(run=run_check)
 
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tito.cli.console import quote, say
+from tito.cli.console import complain, quote, say
 from tito.cli.running import Follow, add_run_arguments, run_rungs, verdict_line
 from tito.files import FileProblem, write_atomic
 from tito.ladder import AnyRung, Custom, Ladder, load_ladder
@@ -60,12 +60,21 @@ def run(options: argparse.Namespace) -> int:
     required = ladder.find(options.require).id if options.require else None
     exports = export_tree(options.root, ladder, present(options.root, ladder))
     quiet = options.json
+    if not exports and not quiet:
+        back = "bring them back with: git checkout HEAD -- modules"
+        say(f"[red]problem[/]  there is no module folder under modules/; {back}")
     for result in exports:
         if result.problem and not quiet:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
     rungs: list[AnyRung] = [*ladder.checkpoints, *_custom(options.root, ladder)]
-    with Follow(ladder, rungs, quiet=quiet) as progress:
-        report = run_rungs(options, ladder, rungs, progress)
+    progress = Follow(ladder, rungs, quiet=quiet)
+    try:
+        with progress:
+            report = run_rungs(options, ladder, rungs, progress)
+    except KeyboardInterrupt:
+        kept = f"{options.report} and badges/ are as they were, tinytorch/core is exported anew"
+        complain(f"interrupted: {progress.so_far()}; {kept}")
+        return 130
     save_report(report, options.root / options.report)
     for name, text in render_all(report).items():
         write_atomic(options.root / Path(name), text)

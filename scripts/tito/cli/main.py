@@ -42,11 +42,11 @@ EPILOG = """\
 tito alone says where you are and what to do next.
 
 a day of work:
-  tito module start 01                where to begin
-  edit modules/01_tensor/tensor.py    write a step
-  tito test 01                        its unit tests, no export needed
-  tito module complete 01             tests, export, checkpoint, and what it unlocked
-  git push                            badges, timeline and grade
+  tito module start 01             where to begin
+  edit modules/01_tensor/tensor.py write a step
+  tito test 01                     its unit tests, no export needed
+  tito module complete 01          tests, export, checkpoint, what it unlocked
+  git push                         badges, timeline and grade
 """
 
 
@@ -73,7 +73,25 @@ def did_you_mean(word: str, known: Iterable[str], before: str = "") -> str:
 
 class Help(argparse.RawDescriptionHelpFormatter):
     """Help as wide as the terminal; argparse makes a formatter for every argument that is added,
-    and would load shutil and its compressors to ask for the width."""
+    and would load shutil and its compressors to ask for the width.
+
+    Paragraphs of a description or an epilog are filled; lines that are indented, or set in
+    columns, stay as they are.
+    """
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from itertools import groupby
+
+        def kind(line: str) -> str:
+            return "set" if line.startswith(" ") or "  " in line else line and "prose"
+
+        rows: list[str] = []
+        for which, lines in groupby(text.strip("\n").split("\n"), kind):
+            if which == "prose":
+                rows += self._split_lines(" ".join(lines), width)
+            else:
+                rows += lines
+        return "".join(f"{indent}{row}\n" for row in rows)
 
     def __init__(self, prog: str, **how: Any):
         super().__init__(prog, **({"width": self.columns() - 2} | how))
@@ -159,7 +177,13 @@ def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
 
 def _wanted(arguments: list[str]) -> str | None:
     """The command named on the line, found without parsing the rest."""
-    return next((a for a in arguments if a in COMMANDS), None)
+    words = iter(arguments)
+    for word in words:
+        if word in ("-C", "--root"):
+            next(words, None)  # a folder
+        elif not word.startswith("-"):
+            return word if word in COMMANDS else None
+    return None
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -203,16 +227,49 @@ def _run(arguments: list[str]) -> int:
     return options.run(options)
 
 
+def _listen() -> list[int]:
+    """Take a request to end, SIGTERM or a closed terminal, for Ctrl-C: all is tidied up then.
+
+    Returns:
+        A list that gets the number of the signal; the next ones are ignored.
+    """
+    import signal
+
+    asked: list[int] = []
+    numbers = [n for name in ("SIGTERM", "SIGHUP") if (n := getattr(signal, name, None))]
+    numbers = [n for n in numbers if signal.getsignal(n) is signal.SIG_DFL]
+
+    def end(number: int, frame: object) -> NoReturn:
+        asked.append(number)
+        for n in numbers:
+            signal.signal(n, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for n in numbers:
+        signal.signal(n, end)
+    return asked
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit status."""
+    """Run one command, that of the program's own line if none is given; return its exit status."""
+    asked = _listen() if arguments is None else []
+    gc.set_threshold(100_000)  # looking for cycles while a report is read takes a tenth of a start
+    try:
+        status = _guarded(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # before anything was begun
+        status = 130
+    return 128 + asked[0] if asked and status == 130 else status
+
+
+def _guarded(arguments: list[str]) -> int:
+    """Run one command; what is known to go wrong becomes a message."""
     from tito.cli.console import complain, prepare_streams
     from tito.files import FileProblem
     from tito.ladder import LadderError
 
     prepare_streams()
-    gc.set_threshold(100_000)  # looking for cycles while a report is read takes a tenth of a start
     try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
+        return _run(arguments)
     except (Usage, LadderError, FileProblem) as error:
         complain(str(error))
         return 2

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tito.cli.actions import add_action
+from tito.cli.actions import add_action, add_seed
 from tito.cli.console import console, quote, row, say, say_failure, say_json, working
 from tito.cli.selfstudy import add_actions as add_selfstudy
 from tito.cli.status import mark, words
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "when a test or the checkpoint did not: the first failure is shown with its command.",
     )
     complete.add_argument("--skip-test", action="store_true", help="leave the unit tests out")
-    complete.add_argument("--seed", type=int, help="repeat a run's random inputs")
+    add_seed(complete)
     complete.set_defaults(run=run_complete)
     view = add_action(
         actions,
@@ -107,7 +107,7 @@ def run_list(options: argparse.Namespace) -> int:
     if options.json:
         say_json(_rows(options, progress))
         return 0
-    say(f"[bold]   id module        {'state':<26} steps  points  needs[/]")
+    say(f"[bold]   id module        {'state':<30} steps  points  needs[/]")
     for rung in progress.rungs:
         c = rung.checkpoint
         done = f"{rung.steps - len(rung.stubs)}/{rung.steps}" if rung.steps else "–"
@@ -115,7 +115,7 @@ def run_list(options: argparse.Namespace) -> int:
         points = f"{earned}/{c.points}"
         needs = " ".join(c.needs) or "–"
         style = "dim" if rung.status in ("absent", "not_started") else "default"
-        text = f"{c.id} {c.module:<13} {words(rung):<26} {done:>5}  {points:>6}  {needs}"
+        text = f"{c.id} {c.module:<13} {words(rung):<30} {done:>5}  {points:>6}  {needs}"
         say(f"{mark(rung)}  [{style}]{text}[/]")
     return 0
 

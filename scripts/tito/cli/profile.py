@@ -17,7 +17,7 @@ SHOWN = 10  # tests
 
 def add_profile(actions: "argparse._SubParsersAction") -> None:
     """Add the action `profile`."""
-    from tito.cli.actions import add_action
+    from tito.cli.actions import add_action, add_seed
 
     parser = add_action(
         actions,
@@ -34,7 +34,7 @@ def add_profile(actions: "argparse._SubParsersAction") -> None:
     parser.add_argument(
         "--top", type=int, default=SHOWN, metavar="N", help=f"so many tests (default: {SHOWN})"
     )
-    parser.add_argument("--seed", type=int, help="repeat a run's random inputs")
+    add_seed(parser)
     parser.add_argument("--json", action="store_true", help="every test, as JSON")
     parser.set_defaults(run=run)
 
@@ -71,6 +71,10 @@ def run(options: argparse.Namespace) -> int:
         say_json({"seed": seed, "start": outcome.isolation.get("start"), "tests": tests})
         return 0
     _show(here, spent, options.top)
+    bad = sum(s.status != "passed" for s in spent)
+    if bad:
+        words = "1 test did" if bad == 1 else f"{bad} tests did"
+        say(f"[yellow]{words} not pass: what it spent is not what it will spend when it does[/]")
     for rung in here:
         message = outcome.runs[rung.id].message if rung.id in outcome.runs else None
         if message:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from tito.cli.actions import add_seed
 from tito.cli.console import console, quote
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "rep
         metavar="FILE",
         help="write the report here" + (f" (default: {report})" if report else ""),
     )
-    parser.add_argument(
-        "--seed", type=int, help="repeat a run's random inputs: its report has the seed"
-    )
+    add_seed(parser, "repeat a run's random inputs: its report has the seed")
     parser.add_argument(
         "--start", choices=("fork", "spawn"), help="how workers start (default: the best at hand)"
     )

@@ -192,7 +192,7 @@ def _line(rung: "Rung") -> str:
     c = rung.checkpoint
     points = rung.result.points if rung.result else 0
     style = "dim" if rung.status in ("absent", "not_started") else "default"
-    text = f"{c.id} {c.module:<14}{c.name:<17}{words(rung):<28}{points:>2} of {c.points:>2}"
+    text = f"{c.id} {c.module:<14}{c.name:<17}{words(rung):<30}{points:>2} of {c.points:>2}"
     return f"  {mark(rung)} [{style}]{text}[/]"
 
 

@@ -47,6 +47,9 @@ def run(options: argparse.Namespace) -> int:
     if bool(options.module) == options.all:
         raise Usage("say which module: tito test 01, or all of them: tito test --all")
     wanted = present(options.root, ladder) if options.all else [ladder.find(options.module)]
+    if not wanted:
+        back = "bring them back with: git checkout HEAD -- modules"
+        raise Usage(f"there is no module folder under modules/; {back}")
     return run_units(options, ladder, wanted)
 
 
@@ -130,7 +133,7 @@ def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
     for text in shown:
         say(text)
     total = len(units.tests)
-    count = f"{units.passed} of {total} passed" if total else "they cannot run"
+    count = f"{units.passed} of {total} passed" if total else "they did not run to the end"
     say(f"{chr(10) if shown else ''}[bold]{count}[/], {units.seconds:.1f} s")
     for failure in units.failures if verbose else units.failures[:1]:
         say()

@@ -5,7 +5,7 @@ import os
 import sys
 
 from tito.cli.actions import add_action, add_report
-from tito.cli.console import console, say, say_lines
+from tito.cli.console import console, quote, say, say_lines
 from tito.ladder import load_ladder
 from tito.render.lines import ASCII, UNICODE, Charset, Line
 
@@ -56,7 +56,9 @@ def run(options: argparse.Namespace) -> int:
     form = side_by_side if options.horizontal else tree
     draw(form(progress, width, charset))
     say()
-    if progress.problem or progress.stale:
+    if progress.problem:
+        say(f"[yellow]the report cannot be used: {quote(progress.problem)}[/]")
+    elif progress.stale:
         say("[yellow]some results are older than your modules; up to date: tito grade[/]")
     say(f"next: [bold]{progress.next.command}[/]")
     return 0

@@ -202,7 +202,8 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         Frame(_cut(f["file"], 300), max(1, int(f["line"])), _cut(f["function"], 120))
         for f in parts.get("traceback", ())[-30:]
     )
-    file, line, step = outcome.file, outcome.line, outcome.step
+    file, line = outcome.file, outcome.line
+    step = (places.step(file, line) if file and line else None) or outcome.step
     headline = parts["headline"]
     # The module's own lines first: an error that an earlier one raises is often made here.
     home = outcome.file if isinstance(rung, Custom) else rung.source

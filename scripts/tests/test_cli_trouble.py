@@ -1,0 +1,248 @@
+"""tito when things are wrong: a tree with holes, a report that cannot be used, a signal."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tito.cli import main
+from tito.files import write_atomic
+from tito.report import load_report
+
+GIT = ["git", "-c", "user.name=s", "-c", "user.email=s@example.org"]
+
+
+@pytest.fixture
+def small(tree, ladder):
+    """A tree with modules 00 to 02."""
+    for rung in ladder.checkpoints[3:]:
+        (tree / "modules" / rung.folder).rename(tree.parent / rung.folder)
+        (tree / rung.file).unlink()
+    return tree
+
+
+@pytest.fixture
+def say(capsys):
+    """A function that runs tito in this process; returns its exit status and all it printed."""
+
+    def run(tree: Path, words: str) -> tuple[int, str]:
+        status = main(["-C", str(tree), *words.split()])
+        captured = capsys.readouterr()
+        return status, " ".join((captured.out + captured.err).split())
+
+    return run
+
+
+def change(tree: Path, file: str, old: str, new: str) -> None:
+    path = tree / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+# What is typed
+
+
+@pytest.mark.parametrize(
+    "words", ["grade", "checkpoint run 00", "checkpoint test 00", "module complete 00"]
+)
+def test_a_seed_that_is_none_is_refused_before_anything_runs(small, say, words):
+    for seed in ("-1", "9007199254740992", "five"):
+        status, said = say(small, f"{words} --seed {seed}")
+        assert status == 2
+        assert f"a seed is a whole number from 0 on, not '{seed}'" in said
+
+
+def test_a_wrong_command_is_held_against_all_commands(small, say):
+    assert "did you mean: tito module" in say(small, "modul test 01")[1]
+    (small / "test").mkdir()
+    status = main(["-C", str(small / "test" / ".."), "status"])
+    assert status == 0
+
+
+HELP = "|grade|status|checkpoint run|checkpoint new|checkpoint test|checkpoint profile|test|watch"
+HELP += "|checkpoint hint|module complete|module graph|update|notebook sync|completion|release"
+HELP += "|milestone plan|report publish|start|dev check"
+
+
+@pytest.mark.parametrize("words", HELP.split("|"))
+def test_help_fits_eighty_columns(words, capsys, monkeypatch):
+    from tito.cli.main import Help
+
+    monkeypatch.setenv("COLUMNS", "80")
+    Help.columns.cache_clear()
+    with pytest.raises(SystemExit):
+        main([*words.split(), "--help"])
+    Help.columns.cache_clear()
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+# A tree with holes
+
+
+def test_a_module_that_is_gone_is_brought_back_first(small, say):
+    """It passed, so the tree had it: nothing is all right until it is back."""
+    say(small, "grade")
+    (small / "modules" / "01_tensor").rename(small.parent / "gone")
+    status, said = say(small, "status")
+    assert status == 0
+    assert "next git checkout HEAD -- modules/01_tensor" in said
+    assert "modules/01_tensor/tensor.py is gone" in said
+
+
+def test_without_any_module_nothing_is_all_right(small, say):
+    say(small, "grade")
+    (small / "modules").rename(small.parent / "gone")
+    assert "next git checkout HEAD -- modules " in say(small, "")[1]
+    status, said = say(small, "test --all")
+    assert (status, "no module folder under modules/" in said) == (2, True)
+    status, said = say(small, "grade")
+    assert "problem there is no module folder under modules/; bring them back with" in said
+    assert status == 0, "a report was written"
+
+
+def test_the_doctor_finds_what_git_has_and_the_tree_has_not(small, say):
+    """A file of the course or a module: anything that was committed."""
+    subprocess.run([*GIT, "init", "-q"], cwd=small, check=True)
+    subprocess.run([*GIT, "add", "-A"], cwd=small, check=True)
+    subprocess.run([*GIT, "commit", "-qm", "all"], cwd=small, check=True)
+    assert "✓ tree" in say(small, "system doctor")[1]
+    (small / "tinytorch" / "nn" / "functional.py").unlink()
+    (small / "modules" / "02_activations" / "README.md").unlink()
+    status, said = say(small, "system doctor")
+    assert status == 1
+    assert "✗ tree modules/02_activations/README.md and 1 more files are missing" in said
+    assert "git checkout HEAD -- modules/02_activations tinytorch/nn" in said
+
+
+def test_the_doctor_cannot_overlook_a_broken_ladder(small, say):
+    with open(small / "checkpoints" / "ladder.toml", "a", encoding="utf-8") as file:
+        file.write("x=\n")
+    status, said = say(small, "system doctor")
+    assert status == 1
+    assert "✗ tree checkpoints/ladder.toml: not valid TOML" in said
+    assert "git checkout HEAD -- checkpoints/ladder.toml" in said
+
+
+def test_a_module_that_was_reset_is_begun_anew(small, say):
+    """Its last result says passed; its steps are to be written all the same."""
+    say(small, "grade")
+    say(small, "module reset 01")
+    said = say(small, "")[1]
+    assert "next tito module start 01" in said
+    assert "open modules/01_tensor/tensor.py:" in said
+
+
+# A report that cannot be used
+
+
+def test_a_damaged_report_is_named_by_whoever_reads_or_replaces_it(small, say):
+    say(small, "grade")
+    (small / "report.json").write_text('{"schema_version": 1', encoding="utf-8")
+    for words in ("checkpoint timeline", "checkpoint hint 01", "status", "checkpoint unlock"):
+        assert "the report cannot be used: report.json" in say(small, words)[1], words
+    said = say(small, "checkpoint run 00")[1]
+    assert "report.json cannot be used" in said
+    assert "it is begun anew with this run alone; tito grade makes a whole one" in said
+    assert load_report(small / "report.json").by_id["00"].status == "passed"
+
+
+def test_what_could_not_be_written_is_named_after_the_verdict(small, say):
+    """The target and not the temporary file beside it; and what ran is shown all the same."""
+    (small / "report.json").mkdir()
+    status, said = say(small, "checkpoint run 00")
+    assert status == 2
+    assert "✓ 00 environment: passed" in said
+    assert "report.json: " in said
+    assert ".tmp" not in said
+
+
+def test_an_error_of_writing_names_its_target(tmp_path, monkeypatch):
+    def refuse(*paths):
+        raise OSError(28, "No space left on device", *paths)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomic(tmp_path / "report.json", "text")
+    assert caught.value.filename == str(tmp_path / "report.json")
+    assert not list(tmp_path.iterdir())
+
+
+# A failure and its place
+
+
+def test_the_step_is_that_of_the_line_to_open(small, say):
+    """One test calls every function: the step is the one whose function was wrong."""
+    wrong = "return np.maximum(x, 0).reshape(-1)"
+    change(small, "modules/02_activations/activations.py", "return np.maximum(x, 0)", wrong)
+    say(small, "export")
+    say(small, "checkpoint run 02")
+    failures = [t.failure for t in load_report(small / "report.json").by_id["02"].tests]
+    from tito.source import parse
+
+    path = small / "modules" / "02_activations" / "activations.py"
+    module = parse(path.read_text(encoding="utf-8"), "activations.py")
+    placed = [f for f in failures if f and f.line and "02_activations" in (f.file or "")]
+    assert placed
+    for failure in placed:
+        assert module.step_of(failure.line) in (failure.step, None), failure.headline
+
+
+def test_a_hint_for_a_module_that_cannot_be_read_is_how_to_mend_it(small, say):
+    change(small, "modules/02_activations/activations.py", "def relu(x", "def relu((x")
+    say(small, "grade")
+    said = say(small, "checkpoint hint 02")[1]
+    assert re.search(r"activations.py:\d+ cannot be imported: syntax error", said)
+    assert "hint 1 every test of this module waits until it can be imported" in said
+    (small / "modules" / "02_activations" / "activations.py").write_bytes(b"\xff")
+    status, said = say(small, "checkpoint hint 02")
+    assert status == 2
+    assert "modules/02_activations/activations.py:1: is not UTF-8 text" in said
+
+
+def test_a_unit_test_that_never_ends_is_ended(small, ladder):
+    """It is named, with what may be the cause."""
+    from tito.unittests import check_unit_tests, following
+
+    loop = "while True: pass\n    return a @ b"
+    change(small, "modules/01_tensor/tensor.py", "return a @ b", loop)
+    names: list[str] = []
+    rung = ladder.by_id["01"]
+    runner = following(names.append, seconds=8)
+    units = check_unit_tests(small, ladder, rung, ("-k", "matmul"), runner=runner)
+    assert names == ["test_arithmetic_clip_and_matmul"]
+    assert not units.ok
+    assert "test_arithmetic_clip_and_matmul: not done after 8 s" in units.failures[0].headline
+
+
+# Signals
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
+@pytest.mark.parametrize(("number", "status"), [("SIGTERM", 143), ("SIGHUP", 129), ("SIGINT", 130)])
+def test_asked_to_end_it_tidies_up_and_says_what_is_as_it_was(small, tmp_path, number, status):
+    """Nothing is left in the temporary folder, and no worker runs on."""
+    rooms = tmp_path / "rooms"
+    rooms.mkdir()
+    loop = "while True: pass\n    return a @ b"
+    change(small, "modules/01_tensor/tensor.py", "return a @ b", loop)
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(small), "grade"]
+    environment = os.environ | {"TMPDIR": str(rooms)}
+    with subprocess.Popen(
+        command, env=environment, text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as process:
+        while not any(rooms.glob("tito-*")) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(getattr(signal, number))
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == status, errors
+    assert "report.json and badges/ are as they were" in " ".join(errors.split())
+    deadline = time.monotonic() + 20
+    while list(rooms.glob("tito-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not list(rooms.glob("tito-*"))
