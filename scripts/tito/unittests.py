@@ -48,6 +48,7 @@ def pytest_runtest_logreport(report):
 """
 HEADLINE = 79  # columns
 PRINTED = 20  # lines
+NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback
 TEST_SECONDS = 30.0  # for one unit test
 
@@ -349,7 +350,7 @@ def _failure(name: str, test: dict[str, Any], places: _Places) -> Failure:
     parts["got"] = dedent("\n".join(told))
     stub = STUB.search(first)
     if stub is not None:
-        parts = {"headline": f"{stub['name']}: not written yet"}
+        parts = {"headline": f"{stub['name']}: {NOT_WRITTEN}"}
         parts["headline"] += f" ({_step_of(stub)}module {stub['module']})"
         if stub["module"] != places.rung.id:
             parts["hint"] = f"an earlier module comes first: tito test {stub['module']}"
@@ -363,6 +364,11 @@ def _failure(name: str, test: dict[str, Any], places: _Places) -> Failure:
         traceback=() if stub else frames[-DEPTH:],
         output="" if stub else _printed(test),
     )
+
+
+def is_stub(failure: Failure) -> bool:
+    """Whether a unit test met a step that is still to be written."""
+    return f": {NOT_WRITTEN}" in failure.headline
 
 
 def _printed(test: dict[str, Any]) -> str:
