@@ -41,7 +41,8 @@ from tito.report import (
     save_report,
 )
 from tito.unittests import UnitTests
-from tito.watch import Begun, Key, State, advance, screen
+from tito.watch import Begun, Key, State, advance
+from tito.watch_screen import screen
 
 ROOT = Path(__file__).resolve().parents[1]
 SCREENS = Path("badges") / "screens"

@@ -23,7 +23,8 @@ from tito.ladder import load_ladder
 from tito.progress import load_progress
 from tito.render.lines import UNICODE
 from tito.source import parse
-from tito.watch import State, screen
+from tito.watch import State
+from tito.watch_screen import screen
 
 EARLIER = ("01", "02", "03", "04", "05", "06", "07")
 REST = 2.5  # seconds between two saves: a person saves no faster

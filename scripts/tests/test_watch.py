@@ -21,7 +21,8 @@ from tito.render.lines import ASCII, UNICODE, columns, plain_text
 from tito.report import Failure
 from tito.source import parse
 from tito.unittests import UnitTests
-from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance, screen
+from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance
+from tito.watch_screen import screen
 
 GOOD = UnitTests(3, (), 0.2)
 

@@ -20,7 +20,8 @@ from tito.progress import load_progress
 from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps
 from tito.render.lines import Line
 from tito.source import ModuleSource, parse
-from tito.watch import Begun, Check, Event, Key, Noted, Quit, Reset, State, advance, screen
+from tito.watch import Begun, Check, Event, Key, Noted, Quit, Reset, State, advance
+from tito.watch_screen import screen
 
 TICK = 0.05  # seconds between two looks at the keyboard
 POLL = 0.1  # seconds between two looks at the files
