@@ -15,10 +15,10 @@ from tito.cli import main
 from tito.cli.watching import Files, links_open, paint
 from tito.files import FileProblem
 from tito.hints import parse_hints, read
-from tito.progress import load_progress
+from tito.progress import Stub, load_progress
 from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps, unit_tests_of
 from tito.render.lines import ASCII, UNICODE, columns, plain_text
-from tito.report import Failure
+from tito.report import Failure, Outcome
 from tito.source import parse
 from tito.unittests import UnitTests
 from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance
@@ -192,6 +192,102 @@ def test_a_screen_never_grows_beyond_the_terminal(progress, ladder):
     assert "look at   modules/06_optimizers/optimizers.py:7" in drawn
     assert "cut to fit; in full: tito test 06 -k test_f" in drawn
     assert len(drawn.splitlines()) == 24
+
+
+# Which failure, and which step
+
+
+def stubbed(progress, *stubs, rung="06", **how):
+    """A progress in which a module still has these stubs; `how` changes its rung further."""
+    rungs = tuple(
+        r._replace(stubs=tuple(Stub(*s) for s in stubs), **how) if r.id == rung else r
+        for r in progress.rungs
+    )
+    return replace(progress, rungs=rungs)
+
+
+def unwritten(step, name, rung, line=9):
+    """What a unit test says that met a stub."""
+    text = f"{name}: not written yet (step {step} of module {rung.id})"
+    return Failure(text, file=rung.source, line=line, step=step, command=f"tito test {rung.id}")
+
+
+def a_result(progress, rung, *tests):
+    """A result of these tests: (name, step, status, headline)."""
+    found = tuple(
+        Outcome(
+            name, "functionality", status, points=0, max_points=0 if i else rung.points, step=step,
+            failure=Failure(headline, file=rung.source, step=step),
+        )
+        for i, (name, step, status, headline) in enumerate(tests)
+    )  # fmt: skip
+    return replace(progress.by_id[rung.id].result, status="failed", points=0, tests=found)
+
+
+def test_what_is_unwritten_comes_in_the_order_of_the_steps(progress, ladder):
+    """The place, the failure and the hint are about the first step left, as `tito` says it."""
+    rung = ladder.by_id["06"]
+    result = a_result(
+        progress,
+        rung,
+        ("test_e", 5, "not_started", "e: not written yet (step 5, module 06)"),
+        ("test_b", 2, "not_started", "b: not written yet (step 2, module 06)"),
+    )
+    stubs = ((20, 2, "b"), (50, 5, "e"))
+    before = stubbed(progress, *stubs, result=result)
+    units = UnitTests(1, (unwritten(5, "e", rung, 50), unwritten(2, "b", rung, 20)), 0.1)
+    hints = {2: ("of b",), 5: ("of e",)}
+    state = checked(before, rung, units, steps=(1,), hints=hints)
+    drawn = text(play(state, Key("h"))[0])
+    assert f"open  {rung.source}:20 (step 2)" in drawn
+    assert "b: not written yet (step 2" in drawn
+    assert "for step 2: of b" in drawn
+
+
+def test_a_first_step_that_no_test_met_is_named_all_the_same(progress, ladder):
+    """Only the tests of a later step ran; the step to write is still the first one left."""
+    rung = ladder.by_id["06"]
+    before = stubbed(progress, (20, 2, "Adam.b"), (50, 5, "e"), result=None)
+    state = checked(before, rung, UnitTests(0, (unwritten(5, "e", rung, 50),), 0.1), steps=(5,))
+    drawn = text(state)
+    assert f"open  {rung.source}:20 (step 2)" in drawn
+    assert "Adam.b: not written yet (step 2 of module 06)" in drawn
+
+
+def test_a_missing_earlier_module_comes_before_this_one(progress, ladder):
+    """What stops the first step is not in this module."""
+    rung = ladder.by_id["06"]
+    earlier = replace(
+        unwritten(3, "Tensor.sum", ladder.by_id["01"], 7),
+        hint="an earlier module comes first: tito test 01",
+    )
+    before = stubbed(progress, (20, 2, "b"), result=None)
+    drawn = text(checked(before, rung, UnitTests(0, (unwritten(2, "b", rung), earlier), 0.1)))
+    assert f"open  {ladder.by_id['01'].source}:7 (step 3)" in drawn
+    assert "an earlier module comes first: tito test 01" in drawn
+
+
+BARE = Failure("test_adam: assert 1 == 2", step=2)
+
+
+@pytest.mark.parametrize("steps", [(), (2,)])
+def test_the_checkpoint_says_most(progress, ladder, steps):
+    """Its own failure comes first, whether some steps were tested or all."""
+    state = checked(progress, ladder.by_id["06"], UnitTests(2, (BARE,), 0.1), steps=steps)
+    drawn = text(state)
+    assert "Adam.step(): values differ" in drawn
+    assert "test_adam" not in drawn
+
+
+def test_unit_tests_that_did_not_end_say_most(progress, ladder):
+    """A loop without end: the unit tests name the test, the checkpoint only that time was up."""
+    rung = ladder.by_id["06"]
+    result = a_result(progress, rung, ("test_a", 2, "timeout", "Adam: no answer within 20 s"))
+    before = stubbed(progress, result=result)
+    late = Failure("test_adam: not done after 10 s; does a loop never end?")
+    drawn = text(checked(before, rung, UnitTests(0, (late,), 10.0, ran=False)))
+    assert "test_adam: not done after 10 s" in drawn
+    assert "no answer within" not in drawn
 
 
 # Steps and files

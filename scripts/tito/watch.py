@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 from tito.files import FileProblem
 from tito.ladder import Checkpoint
-from tito.progress import Progress, Rung
+from tito.progress import Progress, Rung, Stub
 from tito.recheck import CheckpointDone, UnitsDone
-from tito.report import CheckpointResult, Failure
+from tito.report import CheckpointResult, Failure, Outcome
 from tito.unittests import UnitTests
 
 KEYS = {"n": "next", "h": "hint", "l": "list", "t": "timeline", "r": "reset", "q": "quit"}
@@ -207,23 +207,67 @@ def _hint(state: State) -> State:
     return replace(state, told={**state.told, step or 0: told}, note=note)
 
 
-def first_failure(state: State) -> tuple[Failure | None, int]:
-    """The failure to show, and how many more there are: what is wrong before what is missing.
+# What to show first
 
-    Of a step that was just changed the checkpoint's own failure comes first: it says most.
-    """
-    units = list(state.units.failures) if state.units else []
-    tests = [t for t in state.result.tests if t.failure] if state.result and state.graded else []
-    own = [t for t in tests if t.status != "not_started"]
-    first = [t.failure for t in own if t.failure and t.step in state.steps]
-    wrong = [*first, *(f for f in units if not missing(f))]
-    wrong += [t.failure for t in own if t.failure and t.step not in state.steps]
-    unwritten = [f for f in units if missing(f)]
-    unwritten += [t.failure for t in tests if t.failure and t.status == "not_started"]
+
+def first_failure(state: State) -> tuple[Failure | None, int]:
+    """The failure to show, and how many more there are: what is wrong before what is missing."""
+    wrong, unwritten = _wrong(state), _unwritten(state)
     found = wrong or unwritten
     return (found[0], len(wrong) + len(unwritten) - 1) if found else (None, 0)
 
 
+def _wrong(state: State) -> list[Failure]:
+    """What was written and is wrong.
+
+    Of the steps that were tested the checkpoint's own failure comes first, as it says most; but
+    where unit tests did not come to their end, or time was up, they say it better.
+    """
+    units = [f for f in state.units.failures if not missing(f)] if state.units else []
+    own = [t for t in _unpassed(state) if t.status != "not_started"]
+    near = [t for t in own if t.status != "timeout" and (not state.steps or t.step in state.steps)]
+    far = [t for t in own if t not in near]
+    if state.units and not state.units.ran:
+        near, far = [], own
+    return [*_failures(near), *units, *_failures(far)]
+
+
+def _unwritten(state: State) -> list[Failure]:
+    """What is still to be written, in the order of the steps, an earlier module's first.
+
+    A test may meet a later step before the first one left, which is the one to write.
+    """
+    found = [f for f in state.units.failures if missing(f)] if state.units else []
+    found += _failures([t for t in _unpassed(state) if t.status == "not_started"])
+    found.sort(key=lambda failure: (failure.file or "", failure.step or 0))
+    if not found or not state.here.stubs or found[0].file not in (None, state.rung.source):
+        return found
+    first = state.here.stubs[0]
+    return found if found[0].step == first.step else [_to_write(state.rung, first), *found]
+
+
+def _to_write(rung: Checkpoint, stub: Stub) -> Failure:
+    """What a test of a stub would say."""
+    step = f"step {stub.step} of " if stub.step else ""
+    return Failure(
+        f"{stub.name}: not written yet ({step}module {rung.id})",
+        file=rung.source,
+        line=stub.line,
+        step=stub.step,
+        command=f"tito test {rung.id}",
+    )
+
+
+def _unpassed(state: State) -> list[Outcome]:
+    """The tests of the checkpoint that did not pass, once it has run."""
+    return [t for t in state.result.tests if t.failure] if state.result and state.graded else []
+
+
+def _failures(tests: list[Outcome]) -> list[Failure]:
+    """What some tests say."""
+    return [test.failure for test in tests if test.failure]
+
+
 def missing(failure: Failure) -> bool:
-    """Whether a unit test met a step that is still to be written."""
+    """Whether a test met a step that is still to be written."""
     return ": not written yet" in failure.headline
