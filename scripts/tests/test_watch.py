@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from reports import failures
 
 from tito.cli import main
-from tito.cli.watching import Files, links_open, paint
+from tito.cli.watching import Files, Watch, links_open, paint
 from tito.files import FileProblem
 from tito.hints import parse_hints, read
 from tito.progress import Stub, load_progress
@@ -20,8 +20,8 @@ from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps, unit
 from tito.render.lines import ASCII, UNICODE, columns, plain_text
 from tito.report import Failure, Outcome
 from tito.source import parse
-from tito.unittests import UnitTests
-from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance
+from tito.unittests import UnitTest, UnitTests
+from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance, to_check
 from tito.watch_screen import screen
 
 GOOD = UnitTests(3, (), 0.2)
@@ -288,6 +288,106 @@ def test_unit_tests_that_did_not_end_say_most(progress, ladder):
     drawn = text(checked(before, rung, UnitTests(0, (late,), 10.0, ran=False)))
     assert "test_adam: not done after 10 s" in drawn
     assert "no answer within" not in drawn
+
+
+# Which steps to check
+
+
+def unit(step, status="passed"):
+    """A unit test that ran."""
+    return UnitTest(f"test_{step}", step, status)
+
+
+def ran(*tests):
+    """What unit tests gave, some of which may have failed."""
+    failed = [t for t in tests if t.status != "passed"]
+    failures = tuple(Failure(f"{t.name}: no", step=t.step) for t in failed)
+    return UnitTests(len(tests) - len(failed), failures, 0.1, True, tests)
+
+
+def after(progress, rung, number, steps, told=None):
+    """The events of a check: it began, and perhaps told what it gave, or the module's problem."""
+    events = [Begun(number, rung, steps, {}, progress)]
+    if isinstance(told, FileProblem):
+        events += [UnitsDone(number, None, told), CheckpointDone(number, progress, "not run")]
+    elif told is not None:
+        events += [UnitsDone(number, told), CheckpointDone(number, progress)]
+    return events
+
+
+def test_a_test_that_failed_runs_again_whatever_step_is_saved(progress, ladder):
+    """Until it passes: what is shown as passed was tested as it is."""
+    rung = ladder.by_id["06"]
+    state = State(progress, rung)
+    assert to_check(state, rung, (2,)) == ()  # nothing was tested yet: everything is
+    state, _ = play(state, *after(progress, rung, 1, (), ran(unit(2), unit(6, "failed"))))
+    assert to_check(state, rung, (2,)) == (2, 6)
+    assert to_check(state, rung, ()) == ()
+    state, _ = play(state, *after(progress, rung, 2, (2, 6), ran(unit(2), unit(6))))
+    assert to_check(state, rung, (2,)) == (2,)
+
+
+def test_a_test_that_met_a_stub_waits_for_it(progress, ladder):
+    """A step that is still a stub is tested when it is written; one that needs it, with it."""
+    rung = ladder.by_id["06"]
+    before = stubbed(progress, (20, 3, "c"))
+    told = ran(unit(2), unit(3, "not_started"), unit(4, "not_started"))
+    state, _ = play(State(before, rung), *after(before, rung, 1, (), told))
+    assert to_check(state, rung, (3,)) == (3, 4)
+    assert to_check(state, rung, (2,)) == (2, 4)
+
+
+def test_tests_that_did_not_come_to_their_end_run_again(progress, ladder):
+    """The module could not be imported, or the next save, of another module, overtook them."""
+    rung, other = ladder.by_id["06"], ladder.by_id["07"]
+    state, _ = play(State(progress, rung), *after(progress, rung, 1, (), ran(unit(2))))
+    died = UnitTests(0, (Failure("cannot be imported"),), 0.1, ran=False)
+    gone, _ = play(state, *after(progress, rung, 2, (4,), died))
+    assert to_check(gone, rung, (2,)) == (2, 4)
+    overtaken, _ = play(
+        state, *after(progress, rung, 2, (4,)), *after(progress, other, 3, (), ran(unit(1)))
+    )
+    assert to_check(overtaken, rung, (2,)) == (2, 4)
+    assert to_check(overtaken, other, (1,)) == (1,)
+
+
+def test_a_file_that_cannot_be_read_forgets_nothing(progress, ladder):
+    """Nothing was tested, so what is left to test is as before."""
+    rung = ladder.by_id["06"]
+    state, _ = play(State(progress, rung), *after(progress, rung, 1, (), ran(unit(2, "failed"))))
+    problem = FileProblem(rung.source, "syntax error", "mend this line", 3)
+    state, _ = play(state, *after(progress, rung, 2, (), problem))
+    assert to_check(state, rung, (4,)) == (2, 4)
+
+
+def test_half_a_save_is_no_version_of_its_own(tree, ladder):
+    """The steps are those that changed since the last version whose tests came to their end."""
+    rung = ladder.by_id["03"]
+    path = tree / rung.source
+    good = path.read_text(encoding="utf-8")
+    lines = good.split("\n")
+    region = next(r for r in parse(good, rung.source).regions if r.step == 3)
+    lines.insert(region.begin, "    x = 1")
+    half = good[: good.index("# %%", len(good) // 2)]
+    watch = Watch(tree, ladder, State(load_progress(tree, ladder), rung))
+    problem = FileProblem(rung.source, "syntax error", "mend this line", 3)
+
+    def save(text, number, told=None):
+        path.write_text(text, encoding="utf-8")
+        steps = watch._reparse(rung)
+        for event in after(watch.state.progress, rung, number, steps, told):
+            watch.feed(event)
+        return steps
+
+    try:
+        assert save(good, 1, ran(unit(1), unit(3))) == ()
+        save(half, 2)  # overtaken
+        assert save("\n".join(lines), 3, ran(unit(3))) == (3,)
+        save(half, 4)
+        save(good.replace("\nimport ", "\nimp ort ", 1), 5, problem)
+        assert save(good, 6, ran(unit(3))) == (3,)
+    finally:
+        watch.close()
 
 
 # Steps and files

@@ -66,7 +66,8 @@ class State:
     """All that the screen depends on.
 
     `waiting` names what the current check still has to tell; `told` counts, by step, the hints
-    that were shown.
+    that were shown. `owed` has, by module, the steps to test again whatever is saved; None among
+    them is for all, and a module that is not there was not tested yet.
     """
 
     progress: Progress
@@ -80,6 +81,7 @@ class State:
     graded: bool = False
     hints: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     told: Mapping[int, int] = field(default_factory=dict)
+    owed: Mapping[str, frozenset[int | None]] = field(default_factory=dict)
     note: str = ""
     view: Literal["work", "list", "timeline", "reset"] = "work"
 
@@ -115,6 +117,7 @@ def advance(state: State, event: Event) -> tuple[State, list[Command]]:
         return state, []  # of a check that was overtaken by a later save
     if isinstance(event, UnitsDone):
         left = state.waiting - {"units"}
+        state = replace(state, owed=_owed(state, event.units))
         return replace(state, units=event.units, problem=event.problem, waiting=left), []
     left = state.waiting - {"checkpoint"}
     told = replace(state, progress=event.progress, trouble=event.trouble, waiting=left)
@@ -124,6 +127,8 @@ def advance(state: State, event: Event) -> tuple[State, list[Command]]:
 def _begun(state: State, event: Begun) -> State:
     """Another check: what the last one gave goes, the hints that were shown stay."""
     same = event.rung == state.rung
+    overtaken = not same and under_way(state, state.rung)
+    owed = _owing(state, _tested(state)) if overtaken else state.owed
     return State(
         progress=event.progress,
         rung=event.rung,
@@ -132,8 +137,50 @@ def _begun(state: State, event: Begun) -> State:
         waiting=frozenset({"units", "checkpoint"}),
         hints=event.hints,
         told=state.told if same else {},
+        owed=owed,
         view=state.view if state.view in ("list", "timeline") else "work",
     )
+
+
+# Which steps to check
+
+
+def under_way(state: State, rung: Checkpoint) -> bool:
+    """Whether unit tests of a module are still running."""
+    return rung == state.rung and "units" in state.waiting
+
+
+def to_check(state: State, rung: Checkpoint, changed: tuple[int, ...]) -> tuple[int, ...]:
+    """The steps to test after a save: what changed, and what did not pass before; () for all."""
+    owed = state.owed.get(rung.id, frozenset({None}))
+    return () if None in owed or not changed else tuple(sorted({*owed, *changed} - {None}))
+
+
+def _owed(state: State, units: UnitTests | None) -> Mapping[str, frozenset[int | None]]:
+    """What is owed after unit tests: a check runs all that was, so only what fails now.
+
+    A step that is still a stub owes nothing: it is tested as soon as it is written.
+    """
+    if units is None:
+        return state.owed  # the module could not be read: nothing was tested
+    if not units.ran:
+        return _owing(state, _tested(state))
+    stubs = {stub.step for stub in state.here.stubs}
+    failed = {test.step for test in units.tests if test.status != "passed"}
+    return {**state.owed, state.rung.id: frozenset(failed - stubs)}
+
+
+def _owing(state: State, steps: frozenset[int | None]) -> Mapping[str, frozenset[int | None]]:
+    """What is owed if these steps of the module in hand are too."""
+    return {**state.owed, state.rung.id: state.owed.get(state.rung.id, frozenset()) | steps}
+
+
+def _tested(state: State) -> frozenset[int | None]:
+    """The steps of the current check; None for all."""
+    return frozenset(state.steps) or frozenset({None})
+
+
+# Keys
 
 
 def _key(state: State, key: str) -> tuple[State, list[Command]]:

@@ -20,7 +20,19 @@ from tito.progress import load_progress
 from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps
 from tito.render.lines import Line
 from tito.source import ModuleSource, parse
-from tito.watch import Begun, Check, Event, Key, Noted, Quit, Reset, State, advance
+from tito.watch import (
+    Begun,
+    Check,
+    Event,
+    Key,
+    Noted,
+    Quit,
+    Reset,
+    State,
+    advance,
+    to_check,
+    under_way,
+)
 from tito.watch_screen import screen
 
 TICK = 0.05  # seconds between two looks at the keyboard
@@ -67,6 +79,7 @@ class Watch:
         self.recheck = Recheck(root, ladder, self.events.put)
         self.files = Files(root, ladder)
         self.parsed: dict[str, ModuleSource | None] = {}
+        self.tested: dict[str, ModuleSource | None] = {}
         self.charset = best_charset()
         self.drawn: tuple[Any, ...] = ()
         self.left = False
@@ -121,13 +134,21 @@ class Watch:
             self.feed(Noted(note))
 
     def _reparse(self, rung: Checkpoint) -> tuple[int, ...]:
-        """The steps of a module that changed since it was last understood."""
+        """The steps to check of a module: those that changed since it was last tested, and more.
+
+        A version whose tests were overtaken, such as half a save, does not count as one.
+        """
+        if not under_way(self.state, rung):
+            self.tested[rung.id] = self.parsed.get(rung.id)
+        before = self.tested.get(rung.id)
         try:
             module = parse(read_text(self.root, rung.source), rung.source)
+            module.tree  # noqa: B018 (a syntax error is reported here)
         except FileProblem:
+            self.parsed[rung.id] = before  # nothing of it will be tested
             return ()
-        before, self.parsed[rung.id] = self.parsed.get(rung.id), module
-        return changed_steps(before, module)
+        self.parsed[rung.id] = module
+        return to_check(self.state, rung, changed_steps(before, module))
 
     def _reset(self, command: Reset) -> None:
         """Bring a module back to its stub, and say where the student's version is."""
