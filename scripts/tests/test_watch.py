@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import time
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from tito.hints import parse_hints, read
 from tito.progress import Stub, load_progress
 from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps, unit_tests_of
 from tito.render.lines import ASCII, UNICODE, columns, plain_text
+from tito.render.words import rung_words
 from tito.report import Failure, Outcome
 from tito.source import parse
 from tito.unittests import UnitTest, UnitTests
@@ -192,6 +194,57 @@ def test_a_screen_never_grows_beyond_the_terminal(progress, ladder):
     assert "look at   modules/06_optimizers/optimizers.py:7" in drawn
     assert "cut to fit; in full: tito test 06 -k test_f" in drawn
     assert len(drawn.splitlines()) == 24
+
+
+def scored(progress, points):
+    """A progress of so many points."""
+    report = replace(progress.report)
+    score = replace(report.score)
+    object.__setattr__(score, "points", points)  # no report in order has every figure
+    object.__setattr__(report, "score", score)
+    return replace(progress, report=report)
+
+
+@pytest.mark.parametrize("points", [0, 29, 57, 58, 99, 100])
+def test_the_percent_is_that_of_the_points(progress, ladder, points):
+    """Whole numbers, as everywhere else."""
+    assert (
+        text(State(scored(progress, points), ladder.by_id["06"]))
+        .splitlines()[1]
+        .endswith(f" {points}%")
+    )
+
+
+def test_the_list_says_what_status_says(progress, ladder):
+    """A module that is written and was never graded is not one that was not started."""
+    before = stubbed(progress, result=None, freshness="unknown", steps=3)
+    before = stubbed(before, (9, 1, "train"), rung="07", result=None, freshness="changed", steps=1)
+    drawn = text(play(State(before, ladder.by_id["06"]), Key("l"))[0])
+    for rung in before.rungs:
+        assert re.search(rf"{rung.id} {rung.checkpoint.module} +{rung_words(rung)} ", drawn)
+    assert re.search("06 optimizers +not graded yet", drawn)
+    assert re.search("07 training +not started", drawn)
+
+
+@pytest.mark.parametrize("charset", [UNICODE, ASCII])
+def test_a_list_that_does_not_fit_says_so(progress, ladder, charset):
+    """At either end, with how many; the module in hand is always among those shown."""
+    for rung in ladder.checkpoints:
+        state, _ = play(State(progress, rung), Key("l"))
+        for height in range(6, 26):
+            _, *rows, _ = text(state, 60, height, charset).splitlines()
+            shown = [row for row in rows if row.endswith("%")]
+            told = [row.split() for row in rows if row.endswith((" earlier", " later"))]
+            assert all(mark == charset.more for mark, _, _ in told)
+            assert len(shown) + sum(int(number) for _, number, _ in told) == 21
+            assert any(f" {rung.id} " in row for row in shown)
+
+
+def test_the_list_keeps_its_columns_where_it_is_narrow(progress, ladder):
+    """The words give way before the percent does."""
+    state, _ = play(State(progress, ladder.by_id["06"]), Key("l"))
+    rows = text(state, 40, 24).splitlines()[1:22]
+    assert all(re.search(r"\d+%$", row) for row in rows), rows
 
 
 # Which failure, and which step

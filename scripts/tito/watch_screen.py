@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from tito.ladder import Checkpoint
 from tito.render.escape import plain
 from tito.render.failure import LABEL_WIDTH, describe, place_text
-from tito.render.lines import Charset, Line, Span, bar, cut, ends, fit, line, wrapped
+from tito.render.lines import Charset, Line, Span, bar, cut, ends, fit, line, pad, wrapped
 from tito.render.tree import share, side_by_side
-from tito.render.words import LOOKS, points_words
+from tito.render.words import LOOKS, percent, points_words, rung_words
 from tito.report import Failure
 from tito.watch import KEYS, State, first_failure, missing
 
@@ -58,12 +58,12 @@ def _marks(state: State, width: int, charset: Charset) -> Line:
             style = f"{style} reverse"
         spans += [Span(charset.look(status), style), Span(gap)]
     most = state.progress.ladder.points
-    part = state.progress.points / most if most else 0.0
+    points = state.progress.points
     left = width - len(state.progress.rungs) * (1 + len(gap)) - 6
     if left < 8:
         return tuple(spans)
-    drawn = bar(part, min(left, 40), charset, "green")
-    return (*spans, Span(" "), *drawn, Span(f" {int(part * 100)}%"))
+    drawn = bar(points / most if most else 0.0, min(left, 40), charset, "green")
+    return (*spans, Span(" "), *drawn, Span(f" {percent(points, most, points == most)}%"))
 
 
 def _top(state: State, width: int, charset: Charset) -> list[Line]:
@@ -220,13 +220,24 @@ def _list(state: State, width: int, room: int, charset: Charset) -> list[Line]:
     for rung in state.progress.rungs:
         c = rung.checkpoint
         status = "not_started" if rung.status == "absent" else rung.status
-        words = "not here yet" if rung.status == "absent" else LOOKS[status].word
-        words += ", changed since" if rung.stale else ""
         here = "reverse" if c.id == state.rung.id else ""
         mark = Span(f"{charset.look(status)} ", LOOKS[status].style)
-        text = f"{c.id} {c.module:<15}{words:<28}{share(rung):>3}%"
-        rows.append(line(mark, Span(text, here)))
+        words = pad(rung_words(rung), max(0, min(29, width - 25)), charset)
+        rows.append(line(mark, Span(f"{c.id} {c.module:<15}{words} {share(rung):>3}%", here)))
     title = line(Span("modules", "bold"), Span("   l closes the list", "dim"))
     at = next(i for i, r in enumerate(state.progress.rungs) if r.id == state.rung.id)
-    first = max(0, min(at - room // 2, len(rows) - (room - 1)))
-    return [title, *rows[first : first + room - 1]]
+    return [title, *_window(rows, at, room - 1, charset)]
+
+
+def _window(rows: list[Line], at: int, room: int, charset: Charset) -> list[Line]:
+    """As many rows as fit around one of them; those left out are counted at either end."""
+    if len(rows) <= room:
+        return rows
+    first = min(max(0, at - room // 2), len(rows) - room)
+    later = len(rows) - first - room
+    shown = rows[first : first + room]
+    if first:
+        shown[0] = line(Span(f"{charset.more} {first + 1} earlier", "dim"))
+    if later:
+        shown[-1] = line(Span(f"{charset.more} {later + 1} later", "dim"))
+    return shown

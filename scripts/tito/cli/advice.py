@@ -29,8 +29,9 @@ def add_unlock(actions: "argparse._SubParsersAction") -> None:
 
 def run_unlock(options: argparse.Namespace) -> int:
     """Print what each rung that can be passed now would open."""
-    from tito.cli.status import mark, words
+    from tito.cli.status import mark
     from tito.progress import load_progress
+    from tito.render.words import rung_words
     from tito.unlocks import unlocks
 
     ladder = load_ladder(options.root)
@@ -59,7 +60,7 @@ def run_unlock(options: argparse.Namespace) -> int:
         return 0
     for u in found:
         rung = progress.by_id[u.rung.id]
-        say(f"{mark(rung)} [bold]{u.rung.id} {u.rung.module}[/]  {words(rung)}")
+        say(f"{mark(rung)} [bold]{u.rung.id} {u.rung.module}[/]  {rung_words(rung)}")
         for c in u.rungs:
             row("   opens", f"{c.id} {c.module}: {c.question}", indent=11, style="none")
         for m in u.milestones:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from tito.cli.actions import add_action, add_seed
 from tito.cli.console import console, quote, row, say, say_failure, say_json, working
 from tito.cli.selfstudy import add_actions as add_selfstudy
-from tito.cli.status import mark, words
+from tito.cli.status import mark
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, Ladder, load_ladder
-from tito.render.words import LOOKS
+from tito.render.words import LOOKS, rung_words
 
 if TYPE_CHECKING:
     from tito.progress import Progress, Rung
@@ -115,7 +115,7 @@ def run_list(options: argparse.Namespace) -> int:
         points = f"{earned}/{c.points}"
         needs = " ".join(c.needs) or "–"
         style = "dim" if rung.status in ("absent", "not_started") else "default"
-        text = f"{c.id} {c.module:<13} {words(rung):<30} {done:>5}  {points:>6}  {needs}"
+        text = f"{c.id} {c.module:<13} {rung_words(rung):<30} {done:>5}  {points:>6}  {needs}"
         say(f"{mark(rung)}  [{style}]{text}[/]")
     return 0
 
@@ -133,7 +133,8 @@ def _find(options: argparse.Namespace, ladder: Ladder) -> Checkpoint:
 def _name(rung: "Rung") -> str:
     """A rung with its mark, and in words what its last result wants."""
     plain = rung.settled or rung.freshness == "unknown"
-    return f"{mark(rung)} {rung.id} {rung.checkpoint.module}{'' if plain else f' ({words(rung)})'}"
+    state = "" if plain else f" ({rung_words(rung)})"
+    return f"{mark(rung)} {rung.id} {rung.checkpoint.module}{state}"
 
 
 def _export(options: argparse.Namespace, ladder: Ladder, ids: list[str]) -> list[FileProblem]:

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 from tito.cli.actions import add_report
 from tito.cli.console import marked, quote, row, say, say_json
 from tito.ladder import load_ladder
-from tito.render.words import LOOKS, percent, points_words
+from tito.render.words import LOOKS, percent, points_words, rung_words
 
 if TYPE_CHECKING:
     from tito.progress import Progress, Rung
     from tito.reflection import Reflection
-
-ABSENT = "not here yet"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,26 +28,6 @@ def mark(rung: "Rung") -> str:
     """The coloured mark of a rung; a result older than its sources is dim."""
     status = "not_started" if rung.status == "absent" else rung.status
     return f"[dim]{LOOKS[status].mark}[/]" if rung.stale else marked(status)
-
-
-def words(rung: "Rung") -> str:
-    """The state of a rung in words: its status, how far it is, what changed since."""
-    if rung.status == "absent":
-        return ABSENT
-    if rung.result is None:
-        if rung.problem is not None:
-            return "cannot be read"
-        done = rung.steps - len(rung.stubs)
-        return "not graded yet" if done or not rung.stubs else "not started"
-    text = LOOKS[rung.status].word
-    if rung.status == "not_started":
-        begun = rung.freshness == "changed" and not rung.untouched
-        return ("begun" if rung.stubs else "written") + ", not graded yet" if begun else text
-    if rung.status == "partial":
-        text = f"{rung.result.passed} of {len(rung.result.tests)} tests"
-    return text + {"changed": ", changed since", "affected": ", to be regraded"}.get(
-        rung.freshness, ""
-    )
 
 
 def moment(text: str) -> str:
@@ -107,7 +85,7 @@ def _show_next(progress: "Progress") -> None:
         c = rung.checkpoint
         row("now", f"{mark(rung)} {c.id} {c.module}: {c.question}")
         left = f"{len(rung.stubs)} of {rung.steps} steps to write" if rung.stubs else ""
-        parts = [part for part in (words(rung), left) if part]
+        parts = [part for part in (rung_words(rung), left) if part]
         row("", ", ".join(parts))
     if step.file:
         row("open", quote(f"{step.file}:{step.line}" if step.line else step.file))
@@ -192,7 +170,7 @@ def _line(rung: "Rung") -> str:
     c = rung.checkpoint
     points = rung.result.points if rung.result else 0
     style = "dim" if rung.status in ("absent", "not_started") else "default"
-    text = f"{c.id} {c.module:<14}{c.name:<17}{words(rung):<30}{points:>2} of {c.points:>2}"
+    text = f"{c.id} {c.module:<14}{c.name:<17}{rung_words(rung):<30}{points:>2} of {c.points:>2}"
     return f"  {mark(rung)} [{style}]{text}[/]"
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from tito.frozen import Frozen, frozen
 
 if TYPE_CHECKING:
+    from tito.progress import Rung
     from tito.report import CheckpointResult, CustomResult, MilestoneResult, Report, StageResult
 
 GREEN, RED, BLUE, AMBER, GREY = "#1a7f37", "#cf222e", "#0969da", "#9a6700", "#57606a"
@@ -85,6 +86,26 @@ def status_words(checkpoint: "CheckpointResult | CustomResult") -> str:
     if checkpoint.status == "partial":
         return count_words(checkpoint)
     return LOOKS[checkpoint.status].word
+
+
+def rung_words(rung: "Rung") -> str:
+    """The state of a rung in words: its status, how far it is, what changed since."""
+    if rung.status == "absent":
+        return "not here yet"
+    if rung.result is None:
+        if rung.problem is not None:
+            return "cannot be read"
+        done = rung.steps - len(rung.stubs)
+        return "not graded yet" if done or not rung.stubs else "not started"
+    text = LOOKS[rung.status].word
+    if rung.status == "not_started":
+        begun = rung.freshness == "changed" and not rung.untouched
+        return ("begun" if rung.stubs else "written") + ", not graded yet" if begun else text
+    if rung.status == "partial":
+        text = f"{rung.result.passed} of {len(rung.result.tests)} tests"
+    return text + {"changed": ", changed since", "affected": ", to be regraded"}.get(
+        rung.freshness, ""
+    )
 
 
 def milestone_look(milestone: "MilestoneResult") -> tuple[str, str]:
