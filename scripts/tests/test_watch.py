@@ -247,6 +247,51 @@ def test_the_list_keeps_its_columns_where_it_is_narrow(progress, ladder):
     assert all(re.search(r"\d+%$", row) for row in rows), rows
 
 
+# Where to go on
+
+
+def outdated(progress, *ids, **how):
+    """A progress in which these modules changed since they were graded."""
+    rungs = tuple(
+        r._replace(freshness="changed", **how) if r.id in ids else r for r in progress.rungs
+    )
+    return replace(progress, rungs=rungs)
+
+
+def test_n_goes_where_it_says(progress, ladder):
+    """To the lowest module that is not done, which is what every other command calls next."""
+    before = outdated(progress, "02")
+    state = checked(before, ladder.by_id["05"])
+    assert "next  n goes to 02 activations" in text(state)
+    assert play(state, Key("n"))[1] == [Check(ladder.by_id["02"])]
+    stuck = checked(before, ladder.by_id["06"])  # it does not pass, and 02 comes before it
+    assert play(stuck, Key("n"))[1] == [Check(ladder.by_id["02"])]
+
+
+def test_what_blocks_is_named_with_what_it_wants(progress, ladder):
+    """A module whose result is old needs no mending, only another look."""
+    rung = ladder.by_id["06"]
+    result = replace(progress.by_id["06"].result, status="blocked", blocked_by=("05",))
+    blocked = stubbed(progress, result=result)
+    drawn = text(checked(outdated(blocked, "05"), rung))
+    assert "first 05 is to be graded again: n, or tito module complete 05" in drawn
+    failed = replace(progress.by_id["06"].result, id="05")
+    drawn = text(checked(stubbed(blocked, rung="05", result=failed), rung))
+    assert "first 05 does not pass yet: n, or tito module complete 05" in drawn
+    drawn = text(checked(outdated(blocked, "02", "05"), rung))
+    assert "first 05 is to be graded again: tito module complete 05" in drawn
+    assert "mend first" not in drawn
+
+
+@pytest.mark.parametrize("keys", ["x", " ", "\r", "tt", "ll", "lx", "rn "])
+def test_a_note_goes_with_the_next_key(progress, ladder, keys):
+    """A hint has been read when any other key is pressed."""
+    state = checked(progress, ladder.by_id["06"], hints={2: ("of b",)})
+    told, _ = play(state, Key("h"))
+    assert "hint 1 of 1" in text(told)
+    assert play(told, *map(Key, keys))[0].note == ""
+
+
 # Which failure, and which step
 
 

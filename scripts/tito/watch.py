@@ -190,7 +190,7 @@ def _key(state: State, key: str) -> tuple[State, list[Command]]:
         if key in ("y", "Y"):
             return replace(state, note=f"resetting {state.rung.folder}"), [Reset(state.rung)]
         return replace(state, note="nothing was reset"), []
-    key = key.lower()
+    key, state = key.lower(), replace(state, note="")
     if key == "q":
         return state, [Quit()]
     views: dict[str, Literal["list", "timeline"]] = {"l": "list", "t": "timeline"}
@@ -203,23 +203,27 @@ def _key(state: State, key: str) -> tuple[State, list[Command]]:
     if key == "h":
         return _hint(state), []
     if key == "r":
-        return replace(state, view="reset", note=""), []
+        return replace(state, view="reset"), []
     return state, []
 
 
 def _next(state: State) -> tuple[State, list[Command]]:
-    """Go on to the lowest module that is not settled; stay with one that is not done."""
-    rungs = [rung for rung in state.progress.rungs if rung.here and rung.problem is None]
-    left = [rung for rung in rungs if not rung.settled and rung.id != state.rung.id]
+    """Go to the lowest module that is not done; stay with the one in hand if that is it."""
+    target = goes_to(state)
     if state.waiting:
         return replace(state, note="one moment: the tests are still running"), []
-    if not state.passed:
+    if not state.passed and (target is None or target.id > state.rung.id):
         note = f"{state.rung.id} does not pass yet; another module: tito watch NN"
         return replace(state, note=note), []
-    if not left:
+    if target is None:
         return replace(state, note=f"nothing is left here; {state.progress.next.command}"), []
-    later = [rung for rung in left if rung.id > state.rung.id]
-    return state, [Check((later or left)[0].checkpoint)]
+    return state, [Check(target)]
+
+
+def goes_to(state: State) -> Checkpoint | None:
+    """Where the key n goes: the lowest module that is not done, if it is not the one in hand."""
+    current = state.progress.current
+    return current.checkpoint if current and current.id != state.rung.id else None
 
 
 def step_in_hand(state: State) -> int | None:

@@ -9,7 +9,7 @@ from tito.render.lines import Charset, Line, Span, bar, cut, ends, fit, line, pa
 from tito.render.tree import share, side_by_side
 from tito.render.words import LOOKS, percent, points_words, rung_words
 from tito.report import Failure
-from tito.watch import KEYS, State, first_failure, missing
+from tito.watch import KEYS, State, first_failure, goes_to, missing
 
 FREE_TEXT = ("asked", "hint", "look at")  # parts that are prose: wrapped where others are cut
 INDENT = LABEL_WIDTH + 2
@@ -96,7 +96,9 @@ def _verdicts(state: State, charset: Charset) -> list[Line]:
     if len(state.steps) > 1:
         named = f"steps {', '.join(map(str, state.steps))}"
     of = f" of {named}" if state.steps else ""
-    return [_units_line(state, of, charset), _checkpoint_line(state, charset)]
+    blocked = _blocked(state)
+    first = [line(Span("first ", "bold"), blocked)] if blocked else []
+    return [_units_line(state, of, charset), _checkpoint_line(state, charset), *first]
 
 
 def _verdict(charset: Charset, status: str, text: str) -> Line:
@@ -138,9 +140,22 @@ def _checkpoint_line(state: State, charset: Charset) -> Line:
     text = f"{name}: {result.passed} of {len(result.tests)} tests pass"
     if result.message:
         text = f"{name}: {plain(result.message).splitlines()[0]}"
-    if result.blocked_by and status != "passed":
-        text += f"; mend first: {', '.join(result.blocked_by)}"
     return (label, *_verdict(charset, status, text))
+
+
+def _blocked(state: State) -> str:
+    """What comes before this module, and how: its result may be no more than old."""
+    result = state.result
+    if "checkpoint" in state.waiting or state.trouble or result is None:
+        return ""
+    rung = state.progress.by_id.get("".join(result.blocked_by[:1]))
+    if result.status == "passed" or rung is None:
+        return ""
+    written = rung.stale or (rung.result is None and not rung.stubs)
+    wants = "is to be graded again" if written else "does not pass yet"
+    target = goes_to(state)
+    key = "n, or " if target and target.id == rung.id else ""
+    return f"{rung.id} {wants}: {key}tito module complete {rung.id}"
 
 
 def _work(state: State, width: int, room: int, charset: Charset) -> list[Line]:
@@ -169,8 +184,9 @@ def _detail(state: State, width: int, room: int, charset: Charset) -> list[Line]
         if stage is not None and stage.complete:
             left, right = charset.quotes
             rows += [line(Span(f"{left}{charset.text(stage.capability)}{right}", "green"))]
-        step = state.progress.next
-        following = f"n goes on; {step.command}" if step.rung else step.command
+        target = goes_to(state)
+        following = f"n goes to {target.id} {target.module}" if target else ""
+        following = following or state.progress.next.command
         return [*rows, (), line(Span("next  ", "bold"), following)]
     if state.result and state.result.message:
         return [line(row) for row in wrapped(plain(state.result.message), width)][:room]
