@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from tito.render.escape import plain
+from tito.render.escape import plain, stand_in
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,26 +23,12 @@ if TYPE_CHECKING:
 
 _console: "Console | None" = None
 
-# What stands for our own marks where the encoding has none; of one column where a table uses it.
-ASCII = dict(
-    zip("✓✗◐○⊘●•·←×–—−²█░━╸═▌╭╮╰╯“”‘’", "+x~o/**-<x---2#.===|++++\"\"''", strict=True),
-) | {"…": "...", "→": "->", "≤": "<=", "≥": ">=", "⠀": " "}
-
 
 def _plain_character(error: UnicodeError) -> tuple[str, int]:
     """Stand in for characters that an encoding lacks: an error handler of codecs."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return "".join(map(_stand_in, error.object[error.start : error.end])), error.end
-
-
-def _stand_in(character: str) -> str:
-    """A plain character for one that cannot be shown."""
-    if character in ASCII:
-        return ASCII[character]
-    if "─" <= character <= "╿":  # box drawing
-        return "|" if character in "│┃║" else "-" if character in "─┄┈╌╴╶" else "+"
-    return "*" if "⠀" <= character <= "⣿" else "?"  # a spinner's dots
+    return "".join(map(stand_in, error.object[error.start : error.end])), error.end
 
 
 def prepare_streams() -> None:

@@ -14,6 +14,11 @@ _TICKS = re.compile("`+")
 _MARKUP = re.compile(r"([\\`*_\[\]|~$>])")
 _BLOCK = re.compile(r"^([0-9]*)([.)](?= |$)|[#+\-=:])")  # what begins a heading, a list or a rule
 
+# What stands for our own marks where the encoding has none; of one column where a table uses it.
+_ASCII = dict(
+    zip("✓✗◐○⊘●•·←×–—−²█░━╸═▌╭╮╰╯“”‘’", "+x~o/**-<x---2#.===|++++\"\"''", strict=True),
+) | {"…": "...", "→": "->", "≤": "<=", "≥": ">=", "⠀": " "}
+
 
 def visible(text: str) -> str:
     """Replace whatever is not a printable character, line ends and tabs excepted."""
@@ -26,6 +31,17 @@ def plain(text: str) -> str:
     return _COMMAND.sub(
         lambda found: "##\\[" if found[0] == "##[" else f"{found[1]}\\::", visible(text)
     )
+
+
+def stand_in(character: str) -> str:
+    """What stands for a character where only ASCII can be shown, and nothing else can."""
+    if character.isascii():
+        return character
+    if character in _ASCII:
+        return _ASCII[character]
+    if "─" <= character <= "╿":  # box drawing
+        return "|" if character in "│┃║" else "-" if character in "─┄┈╌╴╶" else "+"
+    return "*" if "⠀" <= character <= "⣿" else "?"  # a spinner's dots
 
 
 def one_line(text: str) -> str:

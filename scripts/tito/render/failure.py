@@ -51,14 +51,19 @@ def named_after(headline: str, of: str, function: str) -> str:
 
 
 def describe(failure: "Failure") -> str:
-    """The block of a failure in a report; whoever shows it escapes it.
+    """The block of a failure in a report; whoever shows it escapes it."""
+    return failure_text(failure.headline, labelled(failure))
+
+
+def labelled(failure: "Failure") -> list[tuple[str, str]]:
+    """The parts of a failure under their labels; some may be empty.
 
     A traceback of one line adds nothing to the place, so it is left out.
     """
     rows = [f"{frame.file}:{frame.line} in {frame.function}" for frame in failure.traceback]
     runs = [(row, len(list(same))) for row, same in groupby(rows)]
     frames = [row if times == 1 else f"{row}, {times} times" for row, times in runs]
-    parts = [
+    return [
         ("asked", failure.asked),
         ("expected", failure.expected),
         ("got", failure.got),
@@ -68,4 +73,3 @@ def describe(failure: "Failure") -> str:
         ("through", "\n".join(frames) if len(frames) > 1 else ""),
         ("printed", failure.output.rstrip()),
     ]
-    return failure_text(failure.headline, parts)

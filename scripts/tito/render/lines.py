@@ -1,12 +1,13 @@
 """Lines for a terminal as data: spans of text with a style, measured in columns, cut to fit."""
 
+import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
 from tito.frozen import Frozen, frozen
-from tito.render.escape import one_line
+from tito.render.escape import one_line, stand_in
 from tito.render.words import LOOKS, STONES
 
 
@@ -45,11 +46,12 @@ class Charset(Frozen):
         return LOOKS[status].plain if self.plain else LOOKS[status].mark
 
     def text(self, words: str) -> str:
-        """A text of the course without what this charset lacks."""
-        return words.translate(_PLAIN) if self.plain else words
+        """A text without what this charset lacks; it may be longer than before."""
+        return "".join(map(stand_in, words.translate(_PLAIN))) if self.plain else words
 
 
 _PLAIN = {ord(a): b for a, b in (("–", "-"), ("’", "'"), ("²", "^2"), ("·", "-"), ("…", "..."))}
+_COMMAND = re.compile(r"(?<=: )(?:tito|git|python3?) [^,;:]+$")
 UNICODE = Charset(False, "─", "├─ ", "└─ ", "│  ", "█", "░", "·", "…", "“”")
 ASCII = Charset(True, "-", "+- ", "`- ", "|  ", "#", ".", "-", "~", '""')
 
@@ -107,12 +109,25 @@ def bar(share: float, room: int, charset: Charset, style: str) -> Line:
 
 
 def wrapped(text: str, room: int) -> list[str]:
-    """A text of the course on lines of so many columns, broken at spaces."""
+    """A text of the course on lines of so many columns, broken at spaces.
+
+    A command at its end stays on one line where that is possible, so that it can be copied.
+    """
+    text = one_line(text)
+    found = _COMMAND.search(text)
+    command = [found[0]] if found and cell_len(found[0]) <= room else []
     rows = [""]
-    for word in one_line(text).split():
+    for word in [*text.removesuffix("".join(command)).split(), *command]:
         joined = f"{rows[-1]} {word}" if rows[-1] else word
         if cell_len(joined) <= room:
             rows[-1] = joined
         else:
             rows.append(word)
     return [row for row in rows if row]
+
+
+def capped(rows: list[str], most: int, room: int, charset: Charset = UNICODE) -> list[str]:
+    """So many lines of a text and no more; where some are left out the last one ends in a sign."""
+    if len(rows) <= most:
+        return rows
+    return [*rows[: most - 1], cut(f"{rows[most - 1]:<{room + 1}}", room, charset)]
