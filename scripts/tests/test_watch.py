@@ -108,7 +108,7 @@ def test_a_file_that_cannot_be_read(progress, ladder):
     drawn = text(state)
     assert f"open  {rung.source}:12" in drawn
     assert "syntax error: invalid syntax" in drawn
-    assert "mend      mend this line" in drawn
+    assert "mend      this line, and save again" in drawn
 
 
 def test_hints_come_one_at_a_time(progress, ladder):
@@ -179,21 +179,106 @@ def test_no_text_breaks_the_screen(progress, ladder, data):
         assert columns(row) <= width
         drawn = plain_text(row)
         assert drawn.isprintable() or not drawn
+        assert drawn.isascii() or not charset.plain
 
 
-def test_a_screen_never_grows_beyond_the_terminal(progress, ladder):
-    """A long failure is cut, keeps the place to look at, and says how to see all."""
-    long = Failure(
-        "f(): values differ",
-        got="\n".join(["1 2 3"] * 50),
-        file="modules/06_optimizers/optimizers.py",
-        line=7,
-        command="tito test 06 -k test_f",
-    )
-    drawn = text(checked(progress, ladder.by_id["06"], UnitTests(0, (long,), 0.1), steps=(9,)))
-    assert "look at   modules/06_optimizers/optimizers.py:7" in drawn
-    assert "cut to fit; in full: tito test 06 -k test_f" in drawn
-    assert len(drawn.splitlines()) == 24
+ROWS = tuple(f"[{i}. {i}. {i}.]" for i in range(9))
+LONG = Failure(
+    "Tensor.sum(axis=1): expected shape (2,), got (2, 1)",
+    asked="sum each row of a (2, 3) tensor, keepdims=False, and once more in other words",
+    expected="\n".join(ROWS),
+    got="\n".join(f"-{row}" for row in ROWS),
+    detail="\n".join(ROWS),
+    hint="the summed axis disappears unless keepdims is True",
+    file="modules/06_optimizers/optimizers.py",
+    line=212,
+    step=2,
+    command="tito test 06 -k test_sum_of_every_row",
+    output="printed\n" * 30,
+)
+
+
+def failing(progress, ladder, failure, **how):
+    """The state in which a unit test failed."""
+    return checked(progress, ladder.by_id["06"], UnitTests(0, (failure,), 0.1), steps=(9,), **how)
+
+
+@pytest.mark.parametrize("charset", [UNICODE, ASCII])
+@pytest.mark.parametrize("failure", [LONG, replace(LONG, hint=LONG.hint * 9)])
+def test_what_helps_is_always_on_the_screen(progress, ladder, failure, charset):
+    """However long its parts are, and though a hint was asked for."""
+    state = failing(progress, ladder, failure, hints={2: ("a hint " * 40,)})
+    for drawn in (text(state, charset=charset), text(play(state, Key("h"))[0], charset=charset)):
+        rows = drawn.splitlines()
+        assert len(rows) <= 24
+        assert LONG.headline in rows
+        assert f"open  {LONG.file}:212 (step 2)" in rows
+        assert "  expected  [0. 0. 0.]" in rows
+        assert "  got       -[0. 0. 0.]" in rows
+        assert (
+            any(row.startswith("  hint      the summed axis") for row in rows) or "h hint" in drawn
+        )
+        assert f"{charset.more} cut to fit; in full: {LONG.command}" in rows
+        assert "q quit" in drawn
+
+
+@pytest.mark.parametrize(("width", "height"), [(60, 20), (40, 12), (30, 10)])
+def test_a_small_window_keeps_the_failure(progress, ladder, width, height):
+    """Its first line, the place once, what came, what was expected, and a whole command."""
+    state = failing(progress, ladder, LONG)
+    drawn = text(state, width, height)
+    assert " ".join(LONG.headline.split()) in " ".join(drawn.split())
+    assert drawn.count("optimizers.py:212") == 1
+    assert "  got       -[0. 0. 0.]" in drawn
+    assert "  expected  [0. 0. 0.]" in drawn
+    ends = [row for row in drawn.splitlines() if "tito test 06" in row]
+    assert ends
+    assert not any(row.endswith("…") for row in ends)
+    assert "q" in drawn.splitlines()[-1]
+
+
+def test_a_part_that_is_cut_says_so(progress, ladder):
+    """A matrix without its last rows must not look like a whole one."""
+    drawn = text(failing(progress, ladder, LONG)).splitlines()
+    at = drawn.index("  got       -[0. 0. 0.]")
+    assert [row.strip() for row in drawn[at + 1 : at + 4]][-1].endswith("…")
+
+
+def test_a_command_stays_on_one_line(progress, ladder):
+    """So that it can be copied."""
+    brief = replace(LONG, expected="1", got="2", detail="", output="", asked="")
+    rows = text(failing(progress, ladder, brief)).splitlines()
+    at = next(i for i, row in enumerate(rows) if "look at" in row)
+    assert rows[at].endswith("(step 2), then:")
+    assert rows[at + 1].strip() == LONG.command
+    noted, _ = play(State(progress, ladder.by_id["06"]), Noted(f"{'x ' * 30}: tito module view 06"))
+    assert "tito module view 06" in text(noted).splitlines()
+    problem = FileProblem("a.py", "is missing", "bring it back with: git checkout HEAD -- a/b/c.py")
+    broken = replace(state_of(progress, ladder), problem=problem)
+    rows = text(broken, 60).splitlines()
+    assert "git checkout HEAD -- a/b/c.py" in [row.strip() for row in rows]
+
+
+def state_of(progress, ladder):
+    """The state after a check that passed."""
+    return checked(progress, ladder.by_id["05"])
+
+
+def test_a_place_without_a_line(progress, ladder):
+    """It is not said to be line 1."""
+    drawn = text(failing(progress, ladder, replace(LONG, line=None)))
+    assert f"open  {LONG.file} (step 2)" in drawn
+    problem = FileProblem("modules/a.py", "is missing", "bring it back")
+    drawn = text(replace(state_of(progress, ladder), problem=problem))
+    assert "open  modules/a.py\n" in drawn
+
+
+def test_what_ascii_lacks_is_replaced_before_it_is_measured(progress, ladder):
+    """Three points are wider than the sign for them: the screen must not scroll."""
+    wide = replace(LONG, headline="f(): " + "a…²→ " * 18, output="é\n\N{SNOWMAN}", hint="≤ 1")
+    for width in range(20, 90):
+        rows = screen(failing(progress, ladder, wide), width, 24, ASCII)
+        assert all(plain_text(row).isascii() and columns(row) <= width for row in rows)
 
 
 def scored(progress, points):

@@ -1,24 +1,55 @@
-"""The screen of `tito watch`: a state in, lines out."""
+"""The screen of `tito watch`: a state in, lines out.
 
-from collections.abc import Iterator
+Where room is short, what helps least goes first: a failure keeps its first line, its place, what
+came, what was expected, and the command that shows it in full.
+"""
 
+from typing import NamedTuple
+
+from tito.files import FileProblem
 from tito.ladder import Checkpoint
 from tito.render.escape import plain
-from tito.render.failure import LABEL_WIDTH, describe, place_text
-from tito.render.lines import Charset, Line, Span, bar, cut, ends, fit, line, pad, wrapped
+from tito.render.failure import LABEL_WIDTH, labelled, place_text
+from tito.render.lines import (
+    Charset,
+    Line,
+    Span,
+    bar,
+    capped,
+    columns,
+    cut,
+    ends,
+    fit,
+    line,
+    pad,
+    wrapped,
+)
 from tito.render.tree import share, side_by_side
 from tito.render.words import LOOKS, percent, points_words, rung_words
 from tito.report import Failure
 from tito.watch import KEYS, State, first_failure, goes_to, missing
 
-FREE_TEXT = ("asked", "hint", "look at")  # parts that are prose: wrapped where others are cut
+PROSE = ("asked", "hint", "look at", "mend")  # parts that are wrapped where others are cut
 INDENT = LABEL_WIDTH + 2
+# From what is kept longest to what goes first; `open` has the place of `look at`.
+ORDER = (
+    "headline", "open", "command", "got", "expected", "mend", "tests", "check", "hint", "first",
+    "title", "marks", "differs", "asked", "more", "look at", "through", "printed", "blank",
+)  # fmt: skip
+TALL = 16  # rows of a window in which a part may have four of them and not two
+
+
+class Block(NamedTuple):
+    """Rows that are shown together or not at all."""
+
+    name: str
+    rows: list[Line]
 
 
 def screen(state: State, width: int, height: int, charset: Charset) -> list[Line]:
     """The whole screen: at most `height` lines of at most `width` columns."""
     width, height = max(20, width), max(6, height)
-    foot = _foot(state, width, charset)
+    foot = _foot(state, width, height, charset)
     room = height - len(foot)
     if state.view == "list":
         body = _list(state, width, room, charset)
@@ -29,22 +60,112 @@ def screen(state: State, width: int, height: int, charset: Charset) -> list[Line
             body = [*[row for row in body if row][: room - 1], full]
     else:
         body = _work(state, width, room, charset)
-    body = [fit(row, width, charset) for row in body[:room]]
-    return body + [()] * (room - len(body)) + foot
+    body = body[:room]
+    return [fit(row, width, charset) for row in body + [()] * (room - len(body)) + foot]
 
 
-def _foot(state: State, width: int, charset: Charset) -> list[Line]:
+def _foot(state: State, width: int, height: int, charset: Charset) -> list[Line]:
     """The question, note or hint, and the keys."""
     if state.view == "reset":
         ask = f"bring {state.rung.folder} back to its stub? your version is kept aside."
-        return [line(Span(cut(ask, width, charset), "yellow")), line(Span("y yes   n no", "bold"))]
-    rows = wrapped(charset.text(state.note), width)[:5] if state.view == "work" else []
-    keys: list[Span] = []
-    roomy = width >= 60
-    for key, word in KEYS.items():
-        gap = "   " if roomy else " "
-        keys += [Span(key, "bold"), Span(f" {word}{gap}" if roomy else f"{word[1:]}{gap}", "dim")]
-    return [*[line(Span(row, "cyan")) for row in rows], fit(tuple(keys), width, charset)]
+        rows = capped(wrapped(ask, width), max(1, height // 3), width, charset)
+        return [*[line(Span(row, "yellow")) for row in rows], line(Span("y yes   n no", "bold"))]
+    note = state.note if state.view == "work" else ""
+    rows = capped(wrapped(_shown(note, charset), width), height // 2, width, charset)
+    return [*[line(Span(row, "cyan")) for row in rows], _longest(width, *_keys())]
+
+
+def _keys() -> list[Line]:
+    """The keys with their words, in three lengths."""
+    bold = {key: Span(key, "bold") for key in KEYS}
+    roomy = [(bold[key], Span(f" {word}   ", "dim")) for key, word in KEYS.items()]
+    tight = [(bold[key], Span(f"{word[1:]} ", "dim")) for key, word in KEYS.items()]
+    bare = [(bold[key], Span(" ")) for key in KEYS]
+    return [tuple(span for pair in pairs for span in pair) for pairs in (roomy, tight, bare)]
+
+
+def _shown(text: str, charset: Charset) -> str:
+    """A text from outside as this terminal can show it."""
+    return charset.text(plain(text))
+
+
+def _longest(width: int, *choices: Line) -> Line:
+    """The first of some lines that fits, the longest first; else the last, which is cut."""
+    return next((choice for choice in choices if columns(choice) <= width), choices[-1])
+
+
+# The module in hand
+
+
+def _work(state: State, width: int, room: int, charset: Charset) -> list[Line]:
+    """Where, what came of it, and the first failure: as much of it as there is room for."""
+    above = _above(state, width, charset)
+    # How many rows of a part, whether that is short of all there is, and what may go for it.
+    tries = [(room, False, "blank"), (room, True, "look at"), (8, True, "look at")]
+    tries += [(4, True, "open" if room >= TALL else "look at"), (2, True, "open")]
+    rows: list[Line] = []
+    for most, short, least in tries:
+        rows = _kept([*above, *_detail(state, width, most, short, charset)], room, least)
+        if len(rows) <= room:
+            break
+    return rows
+
+
+def _kept(blocks: list[Block], room: int, least: str) -> list[Line]:
+    """The rows of the blocks; while they are too many, what goes first goes, `least` the last."""
+    left = list(blocks)
+    for name in reversed(ORDER[ORDER.index(least) :]):
+        for block in [block for block in left if block.name == name]:
+            if sum(len(block.rows) for block in left) > room:
+                left.remove(block)
+    return [row for block in left for row in block.rows]
+
+
+def _above(state: State, width: int, charset: Charset) -> list[Block]:
+    """Which module, how far the ladder, the file to open, and what the tests gave."""
+    progress, c = state.progress, state.rung
+    level = "no level yet" if progress.level is None else f"level {progress.level:02}"
+    points = f"{points_words(progress.points, progress.ladder.points)}, {level}"
+    title = line(Span("tito watch", "dim"), "  ", Span(f"{c.id} {c.module}", "bold"))
+    blocked = _blocked(state)
+    first = Block("first", [line(Span("first ", "bold"), blocked)] if blocked else [])
+    return [
+        Block("title", [ends(title, line(points), width, charset)]),
+        Block("marks", [_marks(state, width, charset)]),
+        Block("blank", [()]),
+        Block("open", [_open(state, width, charset)]),
+        Block("tests", [_units_line(state, width, charset)]),
+        Block("check", [_checkpoint_line(state, width, charset)]),
+        first,
+        Block("blank", [()]),
+    ]
+
+
+def _open(state: State, width: int, charset: Charset) -> Line:
+    """The place to open: it is clickable, so its line number is kept as long as possible."""
+    file, at, step = _place(state)
+    place = _shown(file, charset) + (f":{at}" if at else "")
+    path, name = Span(place, "", place), Span(place.rpartition("/")[2], "", place)
+    label = Span("open  ", "bold")
+    after = f" (step {step})" if step else ""
+    return _longest(width, line(label, path, after), line(label, path), (path,), (label, name))
+
+
+def _place(state: State) -> tuple[str, int | None, int | None]:
+    """File, line and step of what to do now."""
+    c, (failure, _) = state.rung, first_failure(state)
+    if state.problem is not None:
+        return state.problem.file, _line_of(state.problem), None
+    if failure is not None and failure.file:
+        return failure.file, failure.line, failure.step
+    if state.here.stubs:
+        return c.source, state.here.stubs[0].line, state.here.stubs[0].step
+    return c.source, None, None
+
+
+def _line_of(problem: FileProblem) -> int | None:
+    """The line of a problem; the first stands for none, and is where a file opens anyway."""
+    return problem.line if problem.line > 1 else None
 
 
 def _marks(state: State, width: int, charset: Charset) -> Line:
@@ -66,81 +187,45 @@ def _marks(state: State, width: int, charset: Charset) -> Line:
     return (*spans, Span(" "), *drawn, Span(f" {percent(points, most, points == most)}%"))
 
 
-def _top(state: State, width: int, charset: Charset) -> list[Line]:
-    """Which module, how far the ladder, and the file to open."""
-    progress, c = state.progress, state.rung
-    level = "no level yet" if progress.level is None else f"level {progress.level:02}"
-    points = f"{points_words(progress.points, progress.ladder.points)}, {level}"
-    title = line(Span("tito watch", "dim"), "  ", Span(f"{c.id} {c.module}", "bold"))
-    failure, _ = first_failure(state)
-    place, step = c.source, ""
-    if state.problem is not None:
-        place = f"{state.problem.file}:{state.problem.line}"
-    elif failure is not None and failure.file:
-        place = f"{failure.file}:{failure.line or 1}"
-        step = f" (step {failure.step})" if failure.step else ""
-    elif state.here.stubs:
-        stub = state.here.stubs[0]
-        place, step = f"{c.source}:{stub.line}", f" (step {stub.step})" if stub.step else ""
-    return [
-        ends(title, line(points), width, charset),
-        _marks(state, width, charset),
-        (),
-        line(Span("open  ", "bold"), Span(place, "", place), step),
-    ]
-
-
-def _verdicts(state: State, charset: Charset) -> list[Line]:
-    """What the unit tests and the checkpoint gave, a line each."""
-    named = f"step {state.steps[0]}" if len(state.steps) == 1 else "steps"
-    if len(state.steps) > 1:
-        named = f"steps {', '.join(map(str, state.steps))}"
-    of = f" of {named}" if state.steps else ""
-    blocked = _blocked(state)
-    first = [line(Span("first ", "bold"), blocked)] if blocked else []
-    return [_units_line(state, of, charset), _checkpoint_line(state, charset), *first]
-
-
 def _verdict(charset: Charset, status: str, text: str) -> Line:
     """A mark and a text in the colour of a status."""
     return line(Span(f"{charset.look(status)} ", LOOKS[status].style), text)
 
 
-def _units_line(state: State, of: str, charset: Charset) -> Line:
-    """The unit tests."""
-    label = Span("tests ", "bold")
+def _units_line(state: State, width: int, charset: Charset) -> Line:
+    """What the unit tests gave."""
+    label, units = Span("tests ", "bold"), state.units
+    steps = f"step{'s' if len(state.steps) > 1 else ''} {', '.join(map(str, state.steps))}"
+    of = f" of {steps}" if state.steps else ""
     if "units" in state.waiting:
         return line(label, Span(f"running the unit tests{of}", "dim"))
-    if state.units is None:
+    if units is None:
         return (label, *_verdict(charset, "error", "cannot run"))
-    units = state.units
-    total = units.passed + len(units.failures)
-    if units.ok:
-        text = f"{units.passed} of {total} unit tests{of} pass, {units.seconds:.1f} s"
-        return (label, *_verdict(charset, "passed", text))
     if not units.ran:
         return (label, *_verdict(charset, "error", f"the unit tests{of} did not run to their end"))
-    status = "not_started" if all(map(missing, units.failures)) else "failed"
-    text = f"{units.passed} of {total} unit tests{of} pass"
-    return (label, *_verdict(charset, status, text))
+    count = f"{units.passed} of {units.passed + len(units.failures)}"
+    unwritten = units.failures and all(map(missing, units.failures))
+    status = "passed" if units.ok else "not_started" if unwritten else "failed"
+    text = f"{count} unit tests{of} pass"
+    texts = [f"{text}, {units.seconds:.1f} s"] if units.ok else []
+    texts += [text, f"{count} pass{of.replace(' of', ',')}", f"{count} unit tests pass"]
+    return _longest(width, *((label, *_verdict(charset, status, text)) for text in texts))
 
 
-def _checkpoint_line(state: State, charset: Charset) -> Line:
-    """The checkpoint."""
-    label = Span("check ", "bold")
-    name = state.rung.name
+def _checkpoint_line(state: State, width: int, charset: Charset) -> Line:
+    """What the checkpoint gave."""
+    label, name, result = Span("check ", "bold"), state.rung.name, state.result
     if "checkpoint" in state.waiting:
         return line(label, Span(f"running the checkpoint, {name}", "dim"))
     if state.trouble:
-        return (label, *_verdict(charset, "error", plain(state.trouble)))
-    result = state.result
+        return (label, *_verdict(charset, "error", _shown(state.trouble, charset)))
     if result is None:
         return line(label, Span("not run", "dim"))
-    status = result.status
-    text = f"{name}: {result.passed} of {len(result.tests)} tests pass"
+    short = f"{result.passed} of {len(result.tests)} tests pass"
     if result.message:
-        text = f"{name}: {plain(result.message).splitlines()[0]}"
-    return (label, *_verdict(charset, status, text))
+        short = _shown(result.message, charset).split("\n")[0]
+    texts = (f"{name}: {short}", short)
+    return _longest(width, *((label, *_verdict(charset, result.status, text)) for text in texts))
 
 
 def _blocked(state: State) -> str:
@@ -158,76 +243,107 @@ def _blocked(state: State) -> str:
     return f"{rung.id} {wants}: {key}tito module complete {rung.id}"
 
 
-def _work(state: State, width: int, room: int, charset: Charset) -> list[Line]:
-    """The module in hand: where, what came of it, and the first failure."""
-    rows = [*_top(state, width, charset), *_verdicts(state, charset), ()]
-    return rows + _detail(state, width, room - len(rows), charset)
+# What to say of it
 
 
-def _detail(state: State, width: int, room: int, charset: Charset) -> list[Line]:
-    """The first failure cut to fit, the problem of the file, or what to do next."""
-    c = state.rung
-    if state.problem is not None:
-        p = state.problem
-        rows = wrapped(f"{p.file} cannot be used: {p.message}", width)
-        labelled = _labelled("look at", place_text(p.file, p.line, None, ""), width)
-        labelled += _labelled("mend", f"{p.mend}, and save again", width)
-        return [*[line(Span(row, "bold red")) for row in rows], *labelled]
+def _detail(state: State, width: int, most: int, short: bool, charset: Charset) -> list[Block]:
+    """The first failure, the problem of the file, or what to do next.
+
+    A part has `most` rows; if room is `short`, the last line says how to see everything.
+    """
     failure, more = first_failure(state)
+    if state.problem is not None:
+        return _problem(state, width, most, charset)
     if failure is not None:
-        return _failure(failure, more, c, width, room, charset)
+        return _failure(failure, more, state.rung, width, most, short, charset)
     if state.waiting:
         return []
     if state.passed:
-        rows = [line(Span(f"{c.id} {c.name} passed", "bold green"))]
-        stage = next((s for s in state.progress.stages if s.name == c.stage), None)
-        if stage is not None and stage.complete:
-            left, right = charset.quotes
-            rows += [line(Span(f"{left}{charset.text(stage.capability)}{right}", "green"))]
-        target = goes_to(state)
-        following = f"n goes to {target.id} {target.module}" if target else ""
-        following = following or state.progress.next.command
-        return [*rows, (), line(Span("next  ", "bold"), following)]
+        return _passed(state, width, charset)
     if state.result and state.result.message:
-        return [line(row) for row in wrapped(plain(state.result.message), width)][:room]
-    return [line(f"in full: tito module complete {c.id}")]
+        rows = wrapped(_shown(state.result.message, charset), width)
+        return [Block("headline", [line(row) for row in capped(rows, most, width, charset)])]
+    return [Block("command", [line(f"in full: tito module complete {state.rung.id}")])]
+
+
+def _problem(state: State, width: int, most: int, charset: Charset) -> list[Block]:
+    """Why the file cannot be used, and what to do about it."""
+    p = state.problem
+    assert p is not None
+    text = _shown(f"{p.file} cannot be used: {p.message}", charset)
+    rows = capped(wrapped(text, width), most, width, charset)
+    mend = p.mend.removeprefix("mend ")  # the label says that
+    mend += "" if ": " in mend else ", and save again"  # a command says it all
+    return [
+        Block("headline", [line(Span(row, "bold red")) for row in rows]),
+        _part("look at", place_text(p.file, _line_of(p), None, ""), width, most, charset),
+        _part("mend", mend, width, most, charset),
+    ]
+
+
+def _passed(state: State, width: int, charset: Charset) -> list[Block]:
+    """What passed, what that opens, and where to go from here."""
+    c, target = state.rung, goes_to(state)
+    rows = [line(Span(f"{c.id} {c.name} passed", "bold green"))]
+    capability: list[Line] = []
+    stage = next((s for s in state.progress.stages if s.name == c.stage), None)
+    if stage is not None and stage.complete:
+        left, right = charset.quotes
+        text = f"{left}{charset.text(stage.capability)}{right}"
+        capability = [line(Span(row, "green")) for row in wrapped(text, width)]
+    following = f"n goes to {target.id} {target.module}" if target else ""
+    following = following or state.progress.next.command
+    return [
+        Block("headline", rows),
+        Block("more", capability),
+        Block("blank", [()]),
+        Block("command", [line(Span("next  ", "bold"), following)]),
+    ]
 
 
 def _failure(
-    failure: Failure, more: int, c: Checkpoint, width: int, room: int, charset: Charset
-) -> list[Line]:
-    """A failure in its usual form, as much of it as fits."""
-    headline, *parts = plain(describe(failure)).split("\n")
-    rows = [line(Span(row, "bold")) for row in wrapped(headline, width)[:2]]
-    rows += _parts(parts, width, charset)
-    command = failure.command or f"tito checkpoint run {c.id}"
-    notes = ""
-    if more:
-        notes = f"{more} more: tito checkpoint run {c.id} --verbose, and tito test {c.id}"
-    if len(rows) + bool(notes) > room:
-        kept = max(1, room - 1)
-        look = next((r for r in rows if r and r[0].text.strip() == "look at"), None)
-        rows = rows[: kept - 1] + ([look] if look and look not in rows[: kept - 1] else [])
-        notes = f"{charset.more} cut to fit; in full: {command}"
-    return [*rows, line(Span(notes, "dim"))] if notes else rows
+    failure: Failure, more: int, c: Checkpoint, width: int, most: int, short: bool, charset: Charset
+) -> list[Block]:
+    """A failure in its usual form."""
+    headline = wrapped(_shown(failure.headline, charset), width)
+    rows = [line(Span(row, "bold")) for row in capped(headline, max(3, most), width, charset)]
+    parts = [_part(label, text, width, most, charset) for label, text in labelled(failure) if text]
+    closing = Block("more", [_more(more, c, width)] if more else [])
+    if short:
+        command = _shown(failure.command or f"tito checkpoint run {c.id}", charset)
+        closing = Block("command", [_in_full(command, width, charset)])
+    return [Block("headline", rows), *parts, closing]
 
 
-def _parts(parts: list[str], width: int, charset: Charset) -> Iterator[Line]:
-    """The labelled parts: prose is wrapped, values keep their columns and are cut."""
-    for part in parts:
-        label, text = part[:INDENT], part[INDENT:]
-        if label.strip() in FREE_TEXT:
-            yield from _labelled(label.strip(), text, width)
-        else:
-            yield line(Span(label, "dim"), cut(text, width - INDENT, charset))
+def _part(label: str, text: str, width: int, most: int, charset: Charset) -> Block:
+    """A labelled part: prose is wrapped, values keep their columns and are cut."""
+    room = width - INDENT
+    text = _shown(text, charset)
+    rows = (wrapped(text, room) if label in PROSE else text.split("\n")) or [""]
+    rows = [cut(row, room, charset) for row in capped(rows, most, room, charset)]
+    labels = [f"  {label:<{LABEL_WIDTH}}", *[" " * INDENT] * (len(rows) - 1)]
+    return Block(label, [line(Span(a, "dim"), b) for a, b in zip(labels, rows, strict=True)])
 
 
-def _labelled(label: str, text: str, width: int) -> list[Line]:
-    """A labelled prose part, its further lines under its text."""
-    return [
-        line(Span(" " * INDENT if i else f"  {label:<{LABEL_WIDTH}}", "dim"), row)
-        for i, row in enumerate(wrapped(text, width - INDENT)[:4])
+def _more(more: int, c: Checkpoint, width: int) -> Line:
+    """That other tests fail too, and how to see them."""
+    brief = f"{more} more: tito checkpoint run {c.id}"
+    texts = (f"{brief} --verbose, and tito test {c.id}", brief, f"{more} more")
+    return _longest(width, *(line(Span(text, "dim")) for text in texts))
+
+
+def _in_full(command: str, width: int, charset: Charset) -> Line:
+    """That something was left out, and the command that shows it, itself never cut in two."""
+    whole = command.partition(" -k ")[0]  # of all tests, where one does not fit
+    texts = [
+        f"{charset.more} {words}{choice}"
+        for choice in (command, whole)
+        for words in ("cut to fit; in full: ", "in full: ", "")
     ]
+    return _longest(width, *(line(Span(text, "dim")) for text in texts))
+
+
+# The ladder
 
 
 def _list(state: State, width: int, room: int, charset: Charset) -> list[Line]:
