@@ -244,6 +244,15 @@ def test_a_part_that_is_cut_says_so(progress, ladder):
     assert [row.strip() for row in drawn[at + 1 : at + 4]][-1].endswith("…")
 
 
+def test_a_long_value_of_one_line_goes_on_below(progress, ladder):
+    """What a unit test expected is a statement, and its end may be what matters."""
+    long = replace(LONG, expected=" == ".join(["f(x)"] * 15), got="[0.9   0.1]")
+    rows = [row.strip() for row in text(failing(progress, ladder, long)).splitlines()]
+    at = next(i for i, row in enumerate(rows) if row.startswith("expected"))
+    assert "".join(rows[at : at + 2]).removeprefix("expected  ").count("f(x)") == 15
+    assert "got       [0.9   0.1]" in rows
+
+
 def test_a_command_stays_on_one_line(progress, ladder):
     """So that it can be copied."""
     brief = replace(LONG, expected="1", got="2", detail="", output="", asked="")

@@ -6,6 +6,8 @@ came, what was expected, and the command that shows it in full.
 
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from tito.files import FileProblem
 from tito.ladder import Checkpoint
 from tito.render.escape import plain
@@ -29,7 +31,7 @@ from tito.render.words import LOOKS, percent, points_words, rung_words
 from tito.report import Failure
 from tito.watch import KEYS, State, first_failure, goes_to, missing
 
-PROSE = ("asked", "hint", "look at", "mend")  # parts that are wrapped where others are cut
+PROSE = ("asked", "hint", "look at", "mend")  # parts that are always wrapped
 INDENT = LABEL_WIDTH + 2
 # From what is kept longest to what goes first; `open` has the place of `look at`.
 ORDER = (
@@ -316,10 +318,12 @@ def _failure(
 
 
 def _part(label: str, text: str, width: int, most: int, charset: Charset) -> Block:
-    """A labelled part: prose is wrapped, values keep their columns and are cut."""
+    """A labelled part: prose is wrapped, values of many lines keep their columns and are cut."""
     room = width - INDENT
     text = _shown(text, charset)
-    rows = (wrapped(text, room) if label in PROSE else text.split("\n")) or [""]
+    rows = text.split("\n")
+    if label in PROSE or (len(rows) == 1 and cell_len(text) > room):
+        rows = wrapped(text, room) or [""]
     rows = [cut(row, room, charset) for row in capped(rows, most, room, charset)]
     labels = [f"  {label:<{LABEL_WIDTH}}", *[" " * INDENT] * (len(rows) - 1)]
     return Block(label, [line(Span(a, "dim"), b) for a, b in zip(labels, rows, strict=True)])
