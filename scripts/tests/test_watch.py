@@ -262,6 +262,8 @@ def test_a_command_stays_on_one_line(progress, ladder):
     assert rows[at + 1].strip() == LONG.command
     noted, _ = play(State(progress, ladder.by_id["06"]), Noted(f"{'x ' * 30}: tito module view 06"))
     assert "tito module view 06" in text(noted).splitlines()
+    noted, _ = play(noted, Noted("it is the stub; yours is back with:\ncp a b"))
+    assert "cp a b" in text(noted).splitlines()
     problem = FileProblem("a.py", "is missing", "bring it back with: git checkout HEAD -- a/b/c.py")
     broken = replace(state_of(progress, ladder), problem=problem)
     rows = text(broken, 60).splitlines()

@@ -73,7 +73,9 @@ def _foot(state: State, width: int, height: int, charset: Charset) -> list[Line]
         rows = capped(wrapped(ask, width), max(1, height // 3), width, charset)
         return [*[line(Span(row, "yellow")) for row in rows], line(Span("y yes   n no", "bold"))]
     note = state.note if state.view == "work" else ""
-    rows = capped(wrapped(_shown(note, charset), width), height // 2, width, charset)
+    texts = _shown(note, charset).split("\n")
+    told = [row for text in texts for row in wrapped(text, width)]
+    rows = capped(told, height // 2, width, charset)
     return [*[line(Span(row, "cyan")) for row in rows], _longest(width, *_keys())]
 
 
