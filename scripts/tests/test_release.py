@@ -80,7 +80,7 @@ LINE = "gradient[flat[starts]] = np.add.reduceat(rows, starts, axis=0)"
         ("a.py", f"def broken(:\n    {LINE}\n".encode()),
         ("a.ipynb", json.dumps({"source": [f"    {LINE}\n"]}).encode()),
         ("badges/a.svg", f"<svg><title>{LINE}</title></svg>\n".encode()),
-        ("a.txt.gz", gzip.compress(LINE.encode())),
+        ("a.txt.gz", gzip.compress(LINE.encode(), mtime=0)),
         ("a.pyc", b"\0\xff" + LINE.encode() + b"\0"),
     ],
 )
