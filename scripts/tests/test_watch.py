@@ -3,6 +3,7 @@
 import os
 import queue
 import re
+import sys
 import time
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from reports import failures
 
+from tito import recheck as recheck_module
 from tito.cli import main
 from tito.cli.watching import Files, Watch, links_open, paint
 from tito.files import FileProblem
@@ -722,3 +724,47 @@ def test_the_state_is_a_value(progress, ladder):
     state = checked(progress, ladder.by_id["06"])
     assert state == checked(progress, ladder.by_id["06"])
     assert state != replace(state, note="x")
+
+
+# While a check runs
+
+
+HANGS = """
+    import resource, subprocess, sys, time
+    try:
+        file = open({told!r}, "w")
+    except OSError:  # in the worker
+        file = sys.stdout
+    else:
+        child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        print(child.pid, *resource.getrlimit(resource.RLIMIT_AS), file=file, flush=True)
+    while True: time.sleep(0.01)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sweeps by what Linux offers")
+def test_unit_tests_have_bounds(tree, tmp_path, ladder, monkeypatch):
+    """In time, in memory, and in what they leave behind; the place of the loop is told."""
+    monkeypatch.setattr(recheck_module, "UNIT_SECONDS", 2.0)
+    path = tree / ladder.by_id["00"].source
+    good = path.read_text(encoding="utf-8")
+    begin = good.index("### BEGIN SOLUTION") + len("### BEGIN SOLUTION")
+    body = HANGS.format(told=str(tmp_path / "told")).rstrip()
+    path.write_text(good[:begin] + body + good[begin:], encoding="utf-8")
+    told = queue.Queue()
+    recheck = Recheck(tree, ladder, told.put)
+    try:
+        recheck.check(ladder.by_id["00"])
+        units = told.get(timeout=60).units
+    finally:
+        recheck.close()
+    assert units.late
+    failure = units.failures[0]
+    assert failure.headline.startswith("test_identity_is_parsed_or_refused: not done after 2 s")
+    assert failure.line == good[:begin].count("\n") + body.count("\n") + 1
+    assert failure.step == 1
+    assert failure.command == "tito test 00 -k test_identity_is_parsed_or_refused"
+    child, *memory = (tmp_path / "told").read_text().split()
+    assert all(0 < int(limit) < 1 << 40 for limit in memory)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(child), 0)

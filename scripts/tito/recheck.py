@@ -5,30 +5,30 @@ isolated as ever; its result goes into report.json.
 """
 
 import ast
-import os
+import json
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from tito.export import export_one
 from tito.files import FileProblem, read_text
 from tito.grading.grade import grade, new_seed
 from tito.grading.merge import merged
 from tito.grading.run import Begun
-from tito.grading.standby import Standby
+from tito.grading.standby import STACK, Standby, end
 from tito.ladder import Checkpoint, Ladder
 from tito.progress import Progress, load_progress
 from tito.report import save_report
 from tito.source import ModuleSource, parse
-from tito.unittests import UnitTests, check_unit_tests
+from tito.unittests import Stopped, UnitTests, check_unit_tests
 
 UNIT_SECONDS = 10.0  # for the unit tests of one module together
+MARGIN = 2.0  # seconds after which they are ended, if they did not end themselves in time
 
 
 class UnitsDone(NamedTuple):
@@ -130,7 +130,7 @@ class Recheck:
         """End what is running; it tells nothing more that counts."""
         with self._lock:
             for _, process in self._running:
-                end(process)
+                process.terminate()
             self.number += 1  # what has yet to start a process does not
         for thread in self._threads:
             thread.join(10)
@@ -150,17 +150,18 @@ class Recheck:
             self._running = [(n, p) for n, p in self._running if p.poll() is None]
             self._running.append((check, begun[0]))
             if check != self.number:
-                end(begun[0])
+                begun[0].terminate()
             return begun
 
     def _test(self, check: int, rung: Checkpoint, steps: tuple[int, ...]) -> None:
         """Run the unit tests and tell."""
 
-        def runner(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
+        def runner(folder: Path, rung: Checkpoint, arguments: list[str]) -> Stopped | None:
             module = parse(read_text(self.root, rung.source), rung.source)
             wanted = [f"{rung.source}::{name}" for name in unit_tests_of(module, steps)]
             words = [*(wanted or [rung.source]), "-q", "--import-mode=importlib", *arguments]
             job = {"folder": str(folder), "arguments": words, "installed": True}
+            job["seconds"] = UNIT_SECONDS
             return run_units(*self._begin(self._units, check, job), job)
 
         try:
@@ -191,26 +192,20 @@ class Recheck:
         self.tell(CheckpointDone(check, load_progress(self.root, self.ladder), trouble))
 
 
-def end(process: "subprocess.Popen[bytes]") -> None:
-    """End a process and what it started."""
-    with suppress(OSError):
-        if os.name == "posix":
-            os.killpg(process.pid, signal.SIGKILL)
-        else:
-            process.kill()
-
-
-def run_units(process: "subprocess.Popen[bytes]", errors: Any, job: dict[str, Any]) -> str:
-    """Hand unit tests to a waiting process; says which of them was not done in time."""
-    import json
-
+def run_units(
+    process: "subprocess.Popen[bytes]", errors: IO[bytes], job: dict[str, Any]
+) -> Stopped | None:
+    """Hand unit tests to a waiting process; says what was under way if they took too long."""
     late = threading.Event()
 
     def give_up() -> None:
         late.set()
-        end(process)
+        process.terminate()
 
-    timer = threading.Timer(UNIT_SECONDS, give_up)
+    stack = Path(job["folder"]) / STACK
+    stack.unlink(missing_ok=True)
+    # It gives up by itself, and says where; but it runs a student's code.
+    timer = threading.Timer(job["seconds"] + MARGIN, give_up)
     at = ""
     with errors, process:
         timer.start()
@@ -221,12 +216,9 @@ def run_units(process: "subprocess.Popen[bytes]", errors: Any, job: dict[str, An
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
             for line in process.stdout:
-                at = line.decode(errors="replace").strip()
-            process.wait()
+                at = line.decode(errors="replace").strip().split(" ", 2)[-1]
         finally:
             timer.cancel()
             end(process)
-    if not late.is_set():
-        return ""
-    what = at or "importing the module"
-    return f"{what}: not done after {UNIT_SECONDS:.0f} s; does a loop never end?"
+    trace = stack.read_text(encoding="utf-8", errors="replace") if stack.is_file() else ""
+    return Stopped(at, job["seconds"], trace) if trace or late.is_set() else None

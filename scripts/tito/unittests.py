@@ -14,7 +14,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tito.export import export_one, exported_text, faces
 from tito.files import FileProblem, read_text, write_atomic
@@ -51,11 +51,16 @@ PRINTED = 20  # lines
 NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback
 TEST_SECONDS = 30.0  # for one unit test
+MARGIN = 3.0  # seconds after which a test is ended that did not end itself in time
+SAID = 1 << 16  # characters that are kept of what pytest said
 
-Runner = Callable[[Path, Checkpoint, list[str]], str]
+Runner = Callable[[Path, Checkpoint, list[str]], "Stopped | None"]
 Status = Literal["passed", "failed", "not_started"]
 
 STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
+# A frame as `faulthandler` writes it, and what stands above those of another thread.
+_FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
+_THREAD = re.compile(r"^(?:Current thread|Thread) .*$", re.MULTILINE)
 _BEGUN = re.compile(r"\.py::(\w+)")
 # The modules in front of an exception's class.
 _HOME = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z]\w*(?::|$))", re.MULTILINE)
@@ -76,7 +81,8 @@ class UnitTest:
 class UnitTests:
     """What a module's unit tests gave; `failures` and `tests` are in the order of the file.
 
-    `ran` is false when the module could not be imported: the first failure says why.
+    `ran` is false when the module could not be imported, or (`late`) took too long: the first
+    failure says why.
     """
 
     passed: int
@@ -84,11 +90,21 @@ class UnitTests:
     seconds: float
     ran: bool = True
     tests: tuple[UnitTest, ...] = ()
+    late: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether there were tests, and all of them passed."""
         return self.passed > 0 and not self.failures
+
+
+class Stopped(NamedTuple):
+    """Unit tests that were ended before their time: the one under way ("" while the module was
+    imported), after how many seconds all together, and `faulthandler`'s word on what ran then."""
+
+    test: str
+    seconds: float
+    trace: str = ""
 
 
 def lay_out(root: Path, ladder: Ladder, rung: Checkpoint, folder: Path) -> None:
@@ -155,24 +171,28 @@ def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem |
 def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> Runner:
     """A runner that tells the name of each test as it begins, and ends one that lasts too long."""
 
-    def run(folder: Path, rung: Checkpoint, arguments: list[str]) -> str:
-        how = _command(folder, rung, ["-v", *arguments])
+    def run(folder: Path, rung: Checkpoint, arguments: list[str]) -> Stopped | None:
+        # It gives up by itself, and says where; but it runs a student's code.
+        limits = {"faulthandler_timeout": seconds, "faulthandler_exit_on_timeout": "true"}
+        limited = [word for key, value in limits.items() for word in ("-o", f"{key}={value}")]
+        how = _command(folder, rung, ["-v", *limited, *arguments])
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-        at, late = "importing the module", threading.Event()
+        at, said, late = "", "", threading.Event()
         with subprocess.Popen(**how, **streams, stderr=subprocess.STDOUT) as process:
 
             def give_up() -> None:
                 late.set()
                 process.kill()
 
-            timer = threading.Timer(seconds, give_up)
+            timer = threading.Timer(seconds + MARGIN, give_up)
             try:
                 timer.start()
                 assert process.stdout is not None
                 while told := os.read(process.stdout.fileno(), 1 << 16):
+                    said = (said + told.decode(errors="replace"))[-SAID:]
                     for at in _BEGUN.findall(told.decode(errors="replace")):
                         timer.cancel()
-                        timer = threading.Timer(seconds, give_up)
+                        timer = threading.Timer(seconds + MARGIN, give_up)
                         timer.start()
                         tell(at)
             except BaseException:  # Ctrl-C too: nothing may run on
@@ -180,14 +200,10 @@ def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> R
                 raise
             finally:
                 timer.cancel()
-        return not_done(at, seconds) if late.is_set() else ""
+        trace = said.rpartition("Timeout (")[2] if "Timeout (" in said else ""
+        return Stopped(at, seconds, trace) if trace or late.is_set() else None
 
     return run
-
-
-def not_done(test: str, seconds: float) -> str:
-    """What to say of a test that was ended."""
-    return f"{test}: not done after {seconds:.0f} s; does a loop never end?"
 
 
 def check_unit_tests(
@@ -224,13 +240,9 @@ def check_unit_tests(
         try:
             told = json.loads(raw.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            died = Failure(
-                _fit(ended or f"the unit tests of module {rung.id} ended before their time"),
-                got="" if ended else "the process that ran them died",
-                file=rung.source,
-                command=f"tito test {rung.id}",
-            )
-            return UnitTests(0, (died,), time.perf_counter() - begin, ran=False)
+            failure = _stopped(ended, _Places(root, ladder, rung, folder)) if ended else _died(rung)
+            seconds = time.perf_counter() - begin
+            return UnitTests(0, (failure,), seconds, ran=False, late=bool(ended))
         places = _Places(root, ladder, rung, folder)
         failures, tests = _failures(told, places), _tests(told, places)
     problem = problem_below(root, ladder, rung) if failures else None
@@ -288,6 +300,38 @@ class _Places:
             return None
         name = self.sources.get(name, name)
         return name if name.startswith("modules/") else None
+
+
+def _died(rung: Checkpoint) -> Failure:
+    """What is known when the process is gone."""
+    return Failure(
+        f"the unit tests of module {rung.id} ended before their time",
+        got="the process that ran them died",
+        file=rung.source,
+        command=f"tito test {rung.id}",
+    )
+
+
+def _stopped(stopped: Stopped, places: _Places) -> Failure:
+    """The test whose time was up, and the line that ran then; else that of the test itself."""
+    rung, bare = places.rung, stopped.test.partition("[")[0]
+    main = _THREAD.split(stopped.trace)[-1]  # the thread that Python began with stands last
+    at = ((places.own(f[1]), int(f[2]), f[3]) for f in _FRAME.finditer(main))
+    frames = tuple(Frame(*place) for place in at if place[0])[::-1]
+    file, line = (frames[-1].file, frames[-1].line) if frames else (rung.source, None)
+    if line is None and bare in places.tests:
+        line = places.tests[bare].lineno
+    same = line is not None and file == rung.source
+    what = stopped.test or "importing the module"
+    return Failure(
+        _fit(f"{what}: not done after {stopped.seconds:.0f} s; does a loop never end?"),
+        asked=places.asked(bare),
+        file=file,
+        line=line,
+        step=places.module.step_of(line) if same else places.step(bare),
+        command=f"tito test {rung.id}" + (f" -k {bare}" if bare else ""),
+        traceback=frames[-DEPTH:],
+    )
 
 
 def _tests(told: dict[str, Any], places: _Places) -> tuple[UnitTest, ...]:
