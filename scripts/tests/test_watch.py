@@ -19,13 +19,20 @@ from tito.cli.watching import Files, Watch, links_open, paint
 from tito.files import FileProblem
 from tito.hints import parse_hints, read
 from tito.progress import Stub, load_progress
-from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps, unit_tests_of
+from tito.recheck import (
+    CheckpointDone,
+    Recheck,
+    Running,
+    UnitsDone,
+    changed_steps,
+    unit_tests_of,
+)
 from tito.render.lines import ASCII, UNICODE, columns, plain_text
 from tito.render.words import rung_words
-from tito.report import Failure, Outcome
+from tito.report import Failure, Outcome, save_report
 from tito.source import parse
 from tito.unittests import UnitTest, UnitTests
-from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, advance, to_check
+from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, Ticked, advance, to_check
 from tito.watch_screen import screen
 
 GOOD = UnitTests(3, (), 0.2)
@@ -727,6 +734,80 @@ def test_the_state_is_a_value(progress, ladder):
 
 
 # While a check runs
+
+
+def test_how_far_a_check_is(progress, ladder):
+    """Counts, the test under way, and seconds: a sign of life."""
+    state, _ = play(
+        State(progress, ladder.by_id["06"]),
+        Begun(1, ladder.by_id["06"], (2,), {}, progress),
+        Running(1, "units", 3, 9, "test_adam"),
+        Running(1, "checkpoint", 12, 32, "test_x"),
+        Running(0, "checkpoint", 1, 2, "overtaken"),
+        Ticked(24),
+    )
+    drawn = text(state)
+    assert "running the unit tests of step 2: 3 of 9 tests, 24 s, test_adam" in drawn
+    assert "running the checkpoint, optimization: 12 of 32 tests, 24 s" in drawn
+    assert state.waiting
+
+
+def test_a_unit_test_that_took_too_long_comes_first(progress, ladder):
+    """It knows where the loop is; the checkpoint only knows that no answer came."""
+    late = Failure("test_f: not done after 10 s; does a loop never end?", step=1)
+    units = UnitTests(0, (late,), 10.0, ran=False, late=True)
+    assert "test_f: not done after 10 s" in text(checked(progress, ladder.by_id["06"], units))
+
+
+def test_modules_that_were_saved_and_not_checked(progress, ladder):
+    """They are named, with the command that checks all of them."""
+    rung = ladder.by_id["06"]
+    state, _ = play(State(progress, rung), Begun(1, rung, (), {}, progress, ("02", "03")))
+    assert "also  02, 03 changed and not checked yet; all at once: tito grade" in text(state)
+
+
+def _result(tree, ladder, follow=lambda running: None):
+    """What a check of module 00 tells: of its unit tests, and of its checkpoint."""
+    told = queue.Queue()
+    recheck = Recheck(tree, ladder, told.put, follow)
+    try:
+        recheck.check(ladder.by_id["00"])
+        answers = {type(a): a for a in (told.get(timeout=60), told.get(timeout=60))}
+    finally:
+        recheck.close()
+    return answers[UnitsDone], answers[CheckpointDone]
+
+
+def test_what_another_command_wrote_meanwhile_is_kept(tree, ladder):
+    """The report is read again when the result is put into it."""
+    digests = load_progress(tree, ladder).digests
+    seen = []
+
+    def follow(running):
+        seen.append(running)
+        if running.part == "checkpoint" and running.done == 1:
+            save_report(screenshots.report_of(ladder, digests), tree / "report.json")
+
+    units, checkpoint = _result(tree, ladder, follow)
+    assert units.units.ok
+    assert checkpoint.progress.by_id["00"].settled
+    assert checkpoint.progress.by_id["03"].settled
+    last = {running.part: running for running in seen}
+    tests = len(checkpoint.progress.by_id["00"].result.tests)
+    assert (last["checkpoint"].done, last["checkpoint"].total) == (tests, tests)
+    assert last["units"].total == units.units.passed
+
+
+def test_a_report_that_cannot_be_read_is_kept_aside(tree, ladder):
+    """It is said where; the result is there all the same."""
+    (tree / "report.json").write_text("{", encoding="utf-8")
+    _, checkpoint = _result(tree, ladder)
+    assert checkpoint.progress.by_id["00"].settled
+    assert ".tito/kept/report-1.json" in checkpoint.note
+    assert (tree / ".tito/kept/report-1.json").read_text(encoding="utf-8") == "{"
+    begun = Begun(checkpoint.check, ladder.by_id["00"], (), {}, checkpoint.progress)
+    state, _ = play(State(checkpoint.progress, ladder.by_id["00"]), begun, checkpoint)
+    assert ".tito/kept/report-1.json" in text(state)
 
 
 HANGS = """

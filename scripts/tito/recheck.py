@@ -13,22 +13,33 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
+from tito.aside import keep_aside
 from tito.export import export_one
-from tito.files import FileProblem, read_text
+from tito.files import FileProblem, read_bytes, read_text
 from tito.grading.grade import grade, new_seed
 from tito.grading.merge import merged
 from tito.grading.run import Begun
 from tito.grading.standby import STACK, Standby, end
 from tito.ladder import Checkpoint, Ladder
-from tito.progress import Progress, load_progress
-from tito.report import save_report
+from tito.progress import REPORT, Progress, load_progress
+from tito.report import SIZE_LIMIT, Report, ReportError, load_report, save_report
 from tito.source import ModuleSource, parse
 from tito.unittests import Stopped, UnitTests, check_unit_tests
 
 UNIT_SECONDS = 10.0  # for the unit tests of one module together
 MARGIN = 2.0  # seconds after which they are ended, if they did not end themselves in time
+
+
+class Running(NamedTuple):
+    """How far a part of a check is: tests done, in all if that is known, and the last one told."""
+
+    check: int
+    part: Literal["units", "checkpoint"]
+    done: int
+    total: int | None
+    test: str
 
 
 class UnitsDone(NamedTuple):
@@ -40,11 +51,15 @@ class UnitsDone(NamedTuple):
 
 
 class CheckpointDone(NamedTuple):
-    """What the checkpoint gave is in the progress now; `trouble` says why there is nothing."""
+    """What the checkpoint gave is in the progress now; `trouble` says why there is nothing.
+
+    `note` says what else happened to the report.
+    """
 
     check: int
     progress: Progress
     trouble: str = ""
+    note: str = ""
 
 
 Answer = UnitsDone | CheckpointDone
@@ -88,10 +103,17 @@ class Recheck:
         root: The tree.
         ladder: Its ladder.
         tell: Gets a `UnitsDone` and a `CheckpointDone` for each check, from threads of its own.
+        follow: Gets a `Running` whenever a test begins or ends.
     """
 
-    def __init__(self, root: Path, ladder: Ladder, tell: Callable[[Answer], None]):
-        self.root, self.ladder, self.tell = root, ladder, tell
+    def __init__(
+        self,
+        root: Path,
+        ladder: Ladder,
+        tell: Callable[[Answer], None],
+        follow: Callable[[Running], None] = lambda running: None,
+    ):
+        self.root, self.ladder, self.tell, self.follow = root, ladder, tell, follow
         self.number = 0
         self._sessions, self._units = Standby("session"), Standby("units")
         self._lock = threading.Lock()
@@ -105,9 +127,15 @@ class Recheck:
         self._sessions.renew()
         self._units.renew()
 
-    def check(self, rung: Checkpoint, steps: tuple[int, ...] = ()) -> int:
-        """Begin to check a module: the unit tests of some steps, or all, and the checkpoint."""
+    def check(
+        self, rung: Checkpoint, steps: tuple[int, ...] = (), last: Report | None = None
+    ) -> int:
+        """Begin to check a module: the unit tests of some steps, or all, and the checkpoint.
+
+        `last` is the report as it was last read: what is put into it is made with its seed.
+        """
         self.cancel()
+        self._seed = last.seed if last else self._seed
         self.number += 1
         problem = export_one(self.root, rung).problem
         if problem is not None:  # perhaps half a save: the last report stays as it is
@@ -162,7 +190,10 @@ class Recheck:
             words = [*(wanted or [rung.source]), "-q", "--import-mode=importlib", *arguments]
             job = {"folder": str(folder), "arguments": words, "installed": True}
             job["seconds"] = UNIT_SECONDS
-            return run_units(*self._begin(self._units, check, job), job)
+            return run_units(*self._begin(self._units, check, job), job, tell)
+
+        def tell(done: int, total: int, test: str) -> None:
+            self.follow(Running(check, "units", done, total, test))
 
         try:
             folder = self._folder / rung.id
@@ -173,27 +204,56 @@ class Recheck:
 
     def _grade(self, check: int, rung: Checkpoint) -> None:
         """Run the checkpoint, put its result into the report, and tell."""
-        trouble = ""
+        trouble, note, done = "", "", 0
+        report: Report | Path = REPORT
+
+        def progress(message: dict[str, Any]) -> None:
+            nonlocal done
+            done += 1
+            total = message.get("tests")  # a released session of an earlier version does not say
+            self.follow(Running(check, "checkpoint", done, total, message["test"]))
+
         try:
             if not (self.root / rung.file).is_file():
                 raise FileProblem(rung.file, "is missing", f"git checkout HEAD -- {rung.file}")
-            last = load_progress(self.root, self.ladder).report
             new = grade(
-                self.root, self.ladder, [rung], seed=last.seed if last else self._seed,
+                self.root, self.ladder, [rung], seed=self._seed, progress=progress,
                 begin=lambda job: self._begin(self._sessions, check, job),
             )  # fmt: skip
             if check == self.number:
-                rungs = self.ladder.checkpoints
-                here = [r.id for r in rungs if (self.root / r.file).is_file()]
-                report = merged(self.ladder, last, new, [rung.id], here)
-                save_report(report, self.root / "report.json")
+                report, note = self._put_in(rung, new)
         except (FileProblem, OSError) as error:
             trouble = str(error)
-        self.tell(CheckpointDone(check, load_progress(self.root, self.ladder), trouble))
+        now = load_progress(self.root, self.ladder, report)
+        self.tell(CheckpointDone(check, now, trouble, note))
+
+    def _put_in(self, rung: Checkpoint, new: Report) -> tuple[Report, str]:
+        """Put a result into the report as it is now: another command may have written it
+        meanwhile. One that cannot be read is kept aside, which the words say.
+
+        Raises:
+            FileProblem: If what is in its place cannot be kept aside.
+        """
+        last, note, path = None, "", self.root / REPORT
+        if path.exists() or path.is_symlink():
+            try:
+                last = load_report(path)
+            except ReportError:
+                data = read_bytes(self.root, str(REPORT), SIZE_LIMIT)
+                kept = keep_aside(self.root, str(REPORT), data)
+                note = f"{REPORT} could not be read and is begun anew; the old one is in {kept}"
+        rungs = self.ladder.checkpoints
+        here = [r.id for r in rungs if (self.root / r.file).is_file()]
+        report = merged(self.ladder, last, new, [rung.id], here)
+        save_report(report, path)
+        return report, note
+
+
+Tell = Callable[[int, int, str], object]  # tests done, tests in all, the test that begins
 
 
 def run_units(
-    process: "subprocess.Popen[bytes]", errors: IO[bytes], job: dict[str, Any]
+    process: "subprocess.Popen[bytes]", errors: IO[bytes], job: dict[str, Any], tell: Tell
 ) -> Stopped | None:
     """Hand unit tests to a waiting process; says what was under way if they took too long."""
     late = threading.Event()
@@ -216,7 +276,9 @@ def run_units(
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
             for line in process.stdout:
-                at = line.decode(errors="replace").strip().split(" ", 2)[-1]
+                with suppress(ValueError):  # whatever else a student's code may write there
+                    done, total, at = line.decode(errors="replace").strip().split(" ", 2)
+                    tell(int(done), int(total), at)
         finally:
             timer.cancel()
             end(process)

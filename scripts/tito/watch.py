@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from tito.files import FileProblem
 from tito.ladder import Checkpoint
 from tito.progress import Progress, Rung, Stub
-from tito.recheck import CheckpointDone, UnitsDone
+from tito.recheck import CheckpointDone, Running, UnitsDone
 from tito.report import CheckpointResult, Failure, Outcome
 from tito.unittests import UnitTests
 
@@ -36,13 +36,21 @@ class Quit(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A check of a module has begun; `hints` are those of its steps."""
+    """A check of a module has begun; `hints` are those of its steps, `also` the modules that were
+    saved and are not checked."""
 
     check: int
     rung: Checkpoint
     steps: tuple[int, ...]
     hints: Mapping[int, tuple[str, ...]]
     progress: Progress
+    also: tuple[str, ...] = ()
+
+
+class Ticked(NamedTuple):
+    """So many seconds have passed since the check began."""
+
+    seconds: int
 
 
 class Key(NamedTuple):
@@ -57,7 +65,7 @@ class Noted(NamedTuple):
     text: str
 
 
-Event = Begun | UnitsDone | CheckpointDone | Key | Noted
+Event = Begun | Running | Ticked | UnitsDone | CheckpointDone | Key | Noted
 Command = Check | Reset | Quit
 
 
@@ -65,9 +73,10 @@ Command = Check | Reset | Quit
 class State:
     """All that the screen depends on.
 
-    `waiting` names what the current check still has to tell; `told` counts, by step, the hints
-    that were shown. `owed` has, by module, the steps to test again whatever is saved; None among
-    them is for all, and a module that is not there was not tested yet.
+    `waiting` names what the current check still has to tell, `running` how far each of it is;
+    `told` counts, by step, the hints that were shown. `owed` has, by module, the steps to test
+    again whatever is saved; None among them is for all, and a module that is not there was not
+    tested yet. `also` are modules that were saved and are not checked.
     """
 
     progress: Progress
@@ -75,6 +84,9 @@ class State:
     check: int = 0
     steps: tuple[int, ...] = ()
     waiting: frozenset[Literal["units", "checkpoint"]] = frozenset()
+    running: Mapping[str, Running] = field(default_factory=dict)
+    seconds: int = 0
+    also: tuple[str, ...] = ()
     units: UnitTests | None = None
     problem: FileProblem | None = None
     trouble: str = ""
@@ -113,15 +125,19 @@ def advance(state: State, event: Event) -> tuple[State, list[Command]]:
         return replace(state, note=event.text, view="work"), []
     if isinstance(event, Begun):
         return _begun(state, event), []
+    if isinstance(event, Ticked):
+        return replace(state, seconds=event.seconds), []
     if event.check != state.check:
         return state, []  # of a check that was overtaken by a later save
+    if isinstance(event, Running):
+        return replace(state, running={**state.running, event.part: event}), []
     if isinstance(event, UnitsDone):
         left = state.waiting - {"units"}
         state = replace(state, owed=_owed(state, event.units))
         return replace(state, units=event.units, problem=event.problem, waiting=left), []
     left = state.waiting - {"checkpoint"}
     told = replace(state, progress=event.progress, trouble=event.trouble, waiting=left)
-    return replace(told, graded=not event.trouble), []
+    return replace(told, graded=not event.trouble, note=event.note or state.note), []
 
 
 def _begun(state: State, event: Begun) -> State:
@@ -135,6 +151,7 @@ def _begun(state: State, event: Begun) -> State:
         check=event.check,
         steps=event.steps,
         waiting=frozenset({"units", "checkpoint"}),
+        also=event.also,
         hints=event.hints,
         told=state.told if same else {},
         owed=owed,
@@ -163,7 +180,7 @@ def _owed(state: State, units: UnitTests | None) -> Mapping[str, frozenset[int |
     """
     if units is None:
         return state.owed  # the module could not be read: nothing was tested
-    if not units.ran:
+    if not units.ran or units.late:
         return _owing(state, _tested(state))
     stubs = {stub.step for stub in state.here.stubs}
     failed = {test.step for test in units.tests if test.status != "passed"}
@@ -278,7 +295,7 @@ def _wrong(state: State) -> list[Failure]:
     own = [t for t in _unpassed(state) if t.status != "not_started"]
     near = [t for t in own if t.status != "timeout" and (not state.steps or t.step in state.steps)]
     far = [t for t in own if t not in near]
-    if state.units and not state.units.ran:
+    if state.units and (state.units.late or not state.units.ran):
         near, far = [], own
     return [*_failures(near), *units, *_failures(far)]
 

@@ -4,7 +4,7 @@ Where room is short, what helps least goes first: a failure keeps its first line
 came, what was expected, and the command that shows it in full.
 """
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rich.cells import cell_len
 
@@ -36,7 +36,7 @@ INDENT = LABEL_WIDTH + 2
 # From what is kept longest to what goes first; `open` has the place of `look at`.
 ORDER = (
     "headline", "open", "command", "got", "expected", "mend", "tests", "check", "hint", "first",
-    "title", "marks", "differs", "asked", "more", "look at", "through", "printed", "blank",
+    "also", "title", "marks", "differs", "asked", "more", "look at", "through", "printed", "blank",
 )  # fmt: skip
 TALL = 16  # rows of a window in which a part may have four of them and not two
 
@@ -141,6 +141,7 @@ def _above(state: State, width: int, charset: Charset) -> list[Block]:
         Block("tests", [_units_line(state, width, charset)]),
         Block("check", [_checkpoint_line(state, width, charset)]),
         first,
+        Block("also", [_also(state, width)] if state.also else []),
         Block("blank", [()]),
     ]
 
@@ -191,6 +192,31 @@ def _marks(state: State, width: int, charset: Charset) -> Line:
     return (*spans, Span(" "), *drawn, Span(f" {percent(points, most, points == most)}%"))
 
 
+def _also(state: State, width: int) -> Line:
+    """The modules that were saved with this one: they are named, and not checked."""
+    named = f"{', '.join(state.also)} changed"
+    texts = (f"{named} and not checked yet; all at once: tito grade", f"{named}: tito grade")
+    return _longest(width, *(line(Span("also  ", "bold"), text) for text in texts))
+
+
+def _so_far(
+    state: State, part: Literal["units", "checkpoint"], words: str, width: int, charset: Charset
+) -> Line:
+    """That a part of the check runs, how far it is, and for how long once that is worth a word."""
+    label = Span("tests " if part == "units" else "check ", "bold")
+    at, far = state.running.get(part), []
+    if at is not None:
+        far.append(f"{at.done} of {at.total} tests" if at.total else f"{at.done} tests")
+    if state.seconds:
+        far.append(f"{state.seconds} s")
+    told = f"running {words}"
+    texts = [f"{told}: {', '.join(far)}"] if far else [told]
+    if at is not None and at.test:
+        texts = [f"{texts[0]}, {_shown(at.test, charset)}", *texts]
+    texts.append(f"running: {', '.join(far)}" if far else "running")
+    return _longest(width, *(line(label, Span(text, "dim")) for text in texts))
+
+
 def _verdict(charset: Charset, status: str, text: str) -> Line:
     """A mark and a text in the colour of a status."""
     return line(Span(f"{charset.look(status)} ", LOOKS[status].style), text)
@@ -202,7 +228,7 @@ def _units_line(state: State, width: int, charset: Charset) -> Line:
     steps = f"step{'s' if len(state.steps) > 1 else ''} {', '.join(map(str, state.steps))}"
     of = f" of {steps}" if state.steps else ""
     if "units" in state.waiting:
-        return line(label, Span(f"running the unit tests{of}", "dim"))
+        return _so_far(state, "units", f"the unit tests{of}", width, charset)
     if units is None:
         return (label, *_verdict(charset, "error", "cannot run"))
     if not units.ran:
@@ -220,7 +246,7 @@ def _checkpoint_line(state: State, width: int, charset: Charset) -> Line:
     """What the checkpoint gave."""
     label, name, result = Span("check ", "bold"), state.rung.name, state.result
     if "checkpoint" in state.waiting:
-        return line(label, Span(f"running the checkpoint, {name}", "dim"))
+        return _so_far(state, "checkpoint", f"the checkpoint, {name}", width, charset)
     if state.trouble:
         return (label, *_verdict(charset, "error", _shown(state.trouble, charset)))
     if result is None:

@@ -47,7 +47,7 @@ class LadderOutcome:
     spending: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-Progress = Callable[[dict[str, str]], None]
+Progress = Callable[[dict[str, Any]], None]
 Begun = tuple["subprocess.Popen[bytes]", IO[bytes]]
 Begin = Callable[[dict[str, Any]], Begun]
 
@@ -319,7 +319,8 @@ def run_ladder(
         snapshot: The package under test, as text.
         rungs: Which checkpoints; those without a file are skipped.
         seed: Seeds the inputs of every test.
-        progress: Called with {"rung", "test", "status"} after each test.
+        progress: Called with {"rung", "test", "status", "tests"} after each test; `tests` is how
+            many the rung has.
         start: How workers start: None for the best at hand, "fork" or "spawn".
         installed: Whether the installed tool judges, or that of `root`.
         begin: Starts the process of a session; it may have one ready.

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ class Grading:
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.memory: dict[str, int] = {}
         self.meter: Meter | None = None
+        self.tests: Counter[str] = Counter()  # by rung, how many there are
 
     def rung_of(self, item: pytest.Item) -> AnyRung:
         """The rung that a test's file belongs to."""
@@ -68,6 +70,10 @@ class Grading:
         """Note what the checkpoint's workers used before the next one starts."""
         if self.rung is not None:
             self.memory[self.rung.id] = self.server.peak_memory()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """All tests are known."""
+        self.tests.update(self.rung_of(item).id for item in session.items)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -120,7 +126,8 @@ class Grading:
         """Tell the parent that one more test is done."""
         rung = self.rung.id if self.rung else ""
         status = self.verdicts.get(nodeid, {}).get("status", "error")
-        self.tell({"rung": rung, "test": nodeid.partition("::")[2], "status": status})
+        test = nodeid.partition("::")[2]
+        self.tell({"rung": rung, "test": test, "status": status, "tests": self.tests[rung]})
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_json_modifyreport(self, json_report: dict) -> None:
