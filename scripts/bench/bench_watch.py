@@ -9,16 +9,16 @@ the drawing included. The processes that run them wait, imported, as they do bet
 
 import argparse
 import json
-import queue
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from statistics import median, quantiles
 
 from bench_startup import copy_tree
 
-from tito.cli.watching import POLL, TICK, Watch
+from tito.cli.watching import POLL, Watch
 from tito.ladder import load_ladder
 from tito.progress import load_progress
 from tito.render.lines import UNICODE
@@ -27,6 +27,7 @@ from tito.watch import State
 from tito.watch_screen import screen
 
 EARLIER = ("01", "02", "03", "04", "05", "06", "07")
+WOKEN = threading.Event()
 REST = 2.5  # seconds between two saves: a person saves no faster
 
 
@@ -39,13 +40,10 @@ def settle(watch: Watch) -> None:
 
 
 def step(watch: Watch) -> None:
-    """What the loop of `tito watch` does between two looks at the keyboard, without a terminal."""
-    time.sleep(TICK)
-    try:
-        while True:
-            watch.feed(watch.events.get_nowait())
-    except queue.Empty:
-        pass
+    """One turn of the loop of `tito watch`, without a terminal."""
+    WOKEN.wait(POLL)
+    WOKEN.clear()
+    watch.hear()
     screen(watch.state, 80, 24, UNICODE)
 
 
@@ -60,8 +58,7 @@ def save(watch: Watch, path: Path, number: int) -> tuple[float, float]:
     began = time.perf_counter()
     first = 0.0
     time.sleep(POLL / 2)  # on average
-    for rung in watch.files.saved():
-        watch.begin(rung, watch._reparse(rung))
+    watch.look()
     while watch.state.waiting:
         step(watch)
         if not first and "units" not in watch.state.waiting:
@@ -89,7 +86,7 @@ def main() -> int:
         ladder = load_ladder(tree)
         for name in options.modules:
             rung = ladder.find(name)
-            watch = Watch(tree, ladder, State(load_progress(tree, ladder), rung))
+            watch = Watch(tree, ladder, State(load_progress(tree, ladder), rung), WOKEN.set)
             try:
                 for present in watch.files.present():
                     watch._reparse(present)

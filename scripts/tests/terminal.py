@@ -10,6 +10,7 @@ import struct
 import subprocess
 import termios
 import time
+from contextlib import suppress
 
 from rich.cells import cell_len
 
@@ -27,6 +28,7 @@ class Screen:
         self.width, self.height = width, height
         self.alternate = False
         self.cursor_shown = True
+        self.brackets_pastes = False
         self.links: list[str] = []
         self.colours = 0
         self.clear()
@@ -108,6 +110,8 @@ class Screen:
             self.clear()
         elif end in "hl" and args == "?25":
             self.cursor_shown = end == "h"
+        elif end in "hl" and args == "?2004":
+            self.brackets_pastes = end == "h"
         else:
             raise AssertionError(f"the screen does not know {code[0]!r}")
 
@@ -152,6 +156,15 @@ class Terminal:
             self.read()
         return self.screen.text
 
+    def insist(self, key: str, *words: str, seconds: float = 60.0) -> str:
+        """Press a key until all these words stand on the screen."""
+        end = time.monotonic() + seconds
+        while not all(word in self.screen.text for word in words):
+            assert time.monotonic() < end, f"{words} never came up on:\n{self.screen.text}"
+            self.press(key)
+            self.read(0.3)
+        return self.screen.text
+
     def leave(self, seconds: float = 30.0) -> int:
         """Wait for the end; the exit status."""
         end = time.monotonic() + seconds
@@ -166,12 +179,20 @@ class Terminal:
     def restored(self) -> bool:
         """Whether the terminal is as it was before."""
         as_before = termios.tcgetattr(self.far) == self.before
-        return as_before and self.screen.cursor_shown and not self.screen.alternate
+        screen = self.screen
+        plain = screen.cursor_shown and not screen.alternate and not screen.brackets_pastes
+        return as_before and plain
+
+    def hang_up(self) -> None:
+        """Take the terminal away."""
+        for file in (self.master, self.far):
+            with suppress(OSError):  # it was taken away before
+                os.close(file)
+        self.master = self.far = -1
 
     def close(self) -> None:
         """End the program."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
-        os.close(self.master)
-        os.close(self.far)
+        self.hang_up()

@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -105,16 +108,16 @@ def test_watch_from_save_to_screen(graded_tree, run, ladder):
     terminal.wait_for("Foundation      Architecture")
     terminal.press("r")
     terminal.wait_for("bring 00_setup back to its stub?")
-    terminal.press("n")
-    terminal.wait_for("nothing was reset")
+    terminal.insist("n", "nothing was reset")
     path.unlink()
     terminal.wait_for("is missing")
     path.write_text(good, encoding="utf-8")
     terminal.wait_for("environment passed", "unit tests of step 1 pass")
     terminal.press("r")
     terminal.wait_for("bring 00_setup back to its stub?")
-    terminal.press("y")
-    terminal.wait_for("is the stub again; your version is in", "not written yet")
+    terminal.insist("y", "is the stub again; your version is kept")
+    terminal.wait_for("cp .tito/kept/modules/00_setup/setup-1.py \\\nmodules/00_setup/setup.py\n")
+    terminal.wait_for("not written yet")
     path.write_text(good, encoding="utf-8")
     terminal.wait_for("environment passed")
     terminal.resize(50, 12)
@@ -132,13 +135,15 @@ def test_a_test_that_hangs_does_not_hold_the_loop(graded_tree, run, ladder):
     good = path.read_text(encoding="utf-8")
     terminal = run(graded_tree, "watch", "00", NO_COLOR="1")
     terminal.wait_for("environment passed")
-    begin = good.index("### BEGIN SOLUTION") + len("### BEGIN SOLUTION")
-    path.write_text(good[:begin] + "\n    while True: pass" + good[begin:], encoding="utf-8")
-    terminal.wait_for("running the unit tests")
+    _hang(path)
+    terminal.wait_for("running: 0 of ", " tests, 2 s, test_")
     terminal.press("l")
     terminal.wait_for("l closes the list")
     terminal.press("l")
-    terminal.wait_for("not done after 10 s")
+    drawn = terminal.wait_for("not done after 10 s")
+    place = good[: good.index("### BEGIN SOLUTION")].count("\n") + 2
+    assert f"open  modules/00_setup/setup.py:{place} (step 1)" in drawn
+    assert "tito test 00 -k test_" in " ".join(drawn.split())
     path.write_text(good, encoding="utf-8")
     terminal.wait_for("environment passed")
     assert terminal.screen.colours == 0
@@ -147,18 +152,121 @@ def test_a_test_that_hangs_does_not_hold_the_loop(graded_tree, run, ladder):
 
 
 @pytest.mark.parametrize(
-    ("how", "status"), [("key", 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("how", "status"),
+    [
+        ("\x03", 130),
+        ("\x1c", 131),
+        (signal.SIGTERM, 143),
+        (signal.SIGHUP, 129),
+        (signal.SIGQUIT, 131),
+    ],
 )
 def test_however_it_ends_the_terminal_is_as_before(graded_tree, run, how, status):
-    """Ctrl-C, a kill, a lost connection."""
+    """Ctrl-C, Ctrl-\\, a kill, a lost connection."""
     terminal = run(graded_tree, "watch")
     terminal.wait_for("q quit")
-    if how == "key":
-        terminal.press("\x03")
+    if isinstance(how, str):
+        terminal.press(how)
     else:
         os.kill(terminal.process.pid, how)
     assert terminal.leave() == status
     assert terminal.restored
+
+
+def _parents():
+    """Every process with its parent and the time it began, as /proc has them; no zombies."""
+    found = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):
+            fields = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            if fields[0] not in "ZX":
+                found[int(name)] = int(fields[1]), fields[19]
+    return found
+
+
+def _below(pid):
+    """The processes below one, each as (pid, the time it began)."""
+    parents = _parents()
+    family = {pid}
+    while more := {p for p, (parent, _) in parents.items() if parent in family} - family:
+        family |= more
+    return {(p, parents[p][1]) for p in family - {pid}}
+
+
+def _hang(path):
+    """Let the first step of a module never end."""
+    text = path.read_text(encoding="utf-8")
+    begin = text.index("### BEGIN SOLUTION") + len("### BEGIN SOLUTION")
+    path.write_text(text[:begin] + "\n    while True: pass" + text[begin:], encoding="utf-8")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize("how", ["SIGKILL", "SIGTERM twice", "Ctrl-C thrice", "closed"])
+def test_nothing_outlives_watch(tree, tmp_path, run, ladder, how):
+    """While a test hangs: no process remains however watch ends, and no folder if it can help."""
+    _hang(tree / ladder.by_id["00"].source)
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    terminal = run(tree, "watch", "00", TMPDIR=str(folder))
+    terminal.wait_for("running the unit tests: 0 of ", "running the checkpoint")
+    family = _below(terminal.process.pid)
+    assert len(family) >= 4  # the session, its fork server, the keeper, the unit tests
+    if how == "closed":
+        os.kill(terminal.process.pid, signal.SIGHUP)
+        terminal.hang_up()
+    elif how == "Ctrl-C thrice":
+        terminal.press("\x03\x03\x03")
+    else:
+        name, _, twice = how.partition(" ")
+        for _ in range(2 if twice else 1):
+            os.kill(terminal.process.pid, getattr(signal, name))
+    terminal.process.wait(30)
+    end = time.monotonic() + 30
+    left = family
+    while left := {(p, began) for p, began in left if _parents().get(p, (0, ""))[1] == began}:
+        assert time.monotonic() < end, f"still running: {left}"
+        time.sleep(0.05)
+    while how != "SIGKILL" and os.listdir(folder):
+        assert time.monotonic() < end, f"left behind: {os.listdir(folder)}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("text", ["try it\n", "\x1b[200~try\ry\x1b[201~"], ids=["typed", "pasted"])
+def test_a_text_meant_for_another_window_resets_nothing(tree, run, ladder, text):
+    """Neither at once, nor letter by letter."""
+    path = tree / ladder.by_id["00"].source
+    before = path.read_bytes()
+    terminal = run(tree, "watch", "00")
+    terminal.wait_for("q quit")
+    terminal.press(text)
+    terminal.insist("l", "l closes the list")
+    terminal.insist("l", "tito watch")
+    if not text.startswith("\x1b"):
+        for letter in text:
+            terminal.press(letter)
+            terminal.read(0.02)
+    terminal.insist("q", "next: ")
+    assert terminal.leave() == 0
+    assert path.read_bytes() == before
+    assert not (tree / ".tito" / "kept").exists()
+
+
+def test_a_terminal_that_draws_no_screen(tree, run):
+    """It is told so, and gets no code that it cannot follow."""
+    terminal = run(tree, "watch", TERM="dumb")
+    assert terminal.leave() == 2
+    assert "TERM is dumb" in terminal.screen.text
+
+
+def test_watch_without_standard_input(tree):
+    """Closed, not empty: Python has no stream for it then."""
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), "watch"]
+    done = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", *command],
+        check=False, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "needs a terminal" in done.stderr
 
 
 def test_the_screen_itself():

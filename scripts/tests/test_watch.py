@@ -15,6 +15,7 @@ from reports import failures
 
 from tito import recheck as recheck_module
 from tito.cli import main
+from tito.cli.terminal import Typed
 from tito.cli.watching import Files, Watch, links_open, paint
 from tito.files import FileProblem
 from tito.hints import parse_hints, read
@@ -733,6 +734,40 @@ def test_the_state_is_a_value(progress, ladder):
     assert state != replace(state, note="x")
 
 
+# Keys
+
+
+@pytest.mark.parametrize(
+    ("parts", "keys"),
+    [
+        (["n", "hh"], "nhh"),
+        (["n\x1bOH\x1bOR"], "n"),
+        (["\x1b", "OR"], ""),
+        (["\x1b[1;5", "Dn"], "n"),
+        (["\x1b[", "200", "~try\x1b[Ay", "\r\x1b[20", "1~q"], "q"),
+        (["\x1b[200~a\x1b[201~h\x1b[200~r", "y\x1b[201~"], "h"),
+        (["\x1br"], ""),
+        (["\x1b\x1b[A"], ""),
+        (["\xc3", "\xa9"], "é"),
+    ],
+)
+def test_only_keys_are_keys(parts, keys):
+    """Not the letters of an arrow, of a function key or of a pasted text, however they arrive."""
+    typed = Typed()
+    found = [key for part in parts for key in typed.keys(part.encode("latin-1"), 0.1)]
+    assert "".join(found) == keys
+
+
+def test_the_escape_key():
+    """Alone it is a key, as soon as no sequence can follow; and it takes no other along."""
+    typed = Typed()
+    assert typed.keys(b"\x1b", 5.0) == []
+    assert typed.keys(b"", 5.1) == []
+    assert typed.keys(b"", 7.0) == ["\x1b"]
+    assert typed.keys(b"\x1b", 8.0) == []
+    assert typed.keys(b"n", 9.0) == ["\x1b", "n"]
+
+
 # While a check runs
 
 
@@ -764,6 +799,49 @@ def test_modules_that_were_saved_and_not_checked(progress, ladder):
     rung = ladder.by_id["06"]
     state, _ = play(State(progress, rung), Begun(1, rung, (), {}, progress, ("02", "03")))
     assert "also  02, 03 changed and not checked yet; all at once: tito grade" in text(state)
+
+
+def test_of_several_saves_the_one_in_hand_is_checked(tree, ladder, monkeypatch):
+    """Else the lowest; the others stay known until they are checked."""
+    begun = []
+    watch = Watch(tree, ladder, State(load_progress(tree, ladder), ladder.by_id["03"]))
+    monkeypatch.setattr(watch.recheck, "check", lambda rung, *_: begun.append(rung.id))
+    try:
+        for ids in (("01", "03", "05"), ("04", "02")):
+            for rung in map(ladder.by_id.get, ids):
+                path = tree / rung.source
+                path.write_bytes(path.read_bytes() + b"\n")
+            watch.look()
+        assert begun == ["03", "02"]
+        assert watch.state.also == ("01", "03", "04", "05")
+        done = CheckpointDone(watch.state.check, watch.state.progress)
+        watch.events.put(done)
+        watch.hear()
+        watch.begin(ladder.by_id["01"], ())
+        assert watch.state.also == ("03", "04", "05")
+    finally:
+        watch.close()
+
+
+def test_a_change_that_hides_its_time_is_seen(tree, ladder):
+    """The same size and the same time as before, but another content."""
+    files = Files(tree, ladder)
+    path = tree / ladder.by_id["01"].source
+    facts = path.stat()
+    path.write_bytes(path.read_bytes().replace(b"a", b"b"))
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert [rung.id for rung in files.saved()] == ["01"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are of POSIX")
+def test_a_pipe_in_the_place_of_a_module_is_not_waited_for(tree, ladder):
+    """It is a change like any other."""
+    files = Files(tree, ladder)
+    path = tree / ladder.by_id["01"].source
+    path.unlink()
+    os.mkfifo(path)
+    assert [rung.id for rung in files.saved()] == ["01"]
+    assert files.saved() == []
 
 
 def _result(tree, ladder, follow=lambda running: None):

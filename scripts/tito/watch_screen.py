@@ -209,11 +209,12 @@ def _so_far(
         far.append(f"{at.done} of {at.total} tests" if at.total else f"{at.done} tests")
     if state.seconds:
         far.append(f"{state.seconds} s")
-    told = f"running {words}"
-    texts = [f"{told}: {', '.join(far)}"] if far else [told]
-    if at is not None and at.test:
-        texts = [f"{texts[0]}, {_shown(at.test, charset)}", *texts]
-    texts.append(f"running: {', '.join(far)}" if far else "running")
+    name = [_shown(at.test, charset)] if at is not None and at.test else []
+    texts = [
+        f"{told}: {', '.join(parts)}" if parts else told
+        for parts in ([*far, *name], far)
+        for told in (f"running {words}", "running")
+    ]
     return _longest(width, *(line(label, Span(text, "dim")) for text in texts))
 
 

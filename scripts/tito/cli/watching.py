@@ -3,21 +3,23 @@
 import argparse
 import os
 import queue
-import signal
+import stat
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from tito.cli.console import console, quote, say
+from tito.cli.terminal import Terminal, at_hand
 from tito.cli.timeline import best_charset
 from tito.files import FileProblem, read_text
 from tito.hints import read as read_hints
 from tito.ladder import Checkpoint, Ladder, load_ladder
-from tito.progress import load_progress
-from tito.recheck import CheckpointDone, Recheck, UnitsDone, changed_steps
+from tito.progress import REPORT, load_progress
+from tito.recheck import CheckpointDone, Recheck, Running, UnitsDone, changed_steps
 from tito.render.lines import Line
 from tito.source import ModuleSource, parse
 from tito.watch import (
@@ -29,15 +31,16 @@ from tito.watch import (
     Quit,
     Reset,
     State,
+    Ticked,
     advance,
     to_check,
     under_way,
 )
 from tito.watch_screen import screen
 
-TICK = 0.05  # seconds between two looks at the keyboard
-POLL = 0.1  # seconds between two looks at the files
-SETTLE = 0.02  # seconds a file must stay as it is: an editor may write it in two parts
+POLL = 0.04  # seconds between two looks at the files
+REFLECT = 0.5  # seconds after which a question can be answered: nobody reads it sooner
+SETTLE = 0.01  # seconds a file must stay as it is: an editor may write it in two parts
 LINKING = ("iTerm.app", "WezTerm", "ghostty", "Hyper", "Tabby")
 
 
@@ -45,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
     """Watch until `q` or Ctrl-C."""
     from tito.cli.main import Usage
 
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if needed := at_hand():
         raise Usage(
-            "tito watch needs a terminal; without one, use: tito test NN and tito checkpoint run NN"
+            f"tito watch {needed}; without one, use: tito test NN and tito checkpoint run NN"
         )
     ladder = load_ladder(options.root)
     progress = load_progress(options.root, ladder)
@@ -59,55 +62,99 @@ def run(options: argparse.Namespace) -> int:
         raise Usage(f"this tree has no modules/{rung.folder}")
     current = progress.current
     rung = rung or (current.checkpoint if current else here[-1])
-    watch = Watch(options.root, ladder, State(progress, rung))
-    try:
-        with terminal() as keys:
-            watch.loop(keys)
-    finally:
-        watch.close()
+    with Terminal() as terminal:
+        watch = Watch(options.root, ladder, State(progress, rung), terminal.wake)
+        try:
+            with terminal.shown():
+                watch.loop(terminal)
+        finally:
+            watch.close()
+    if terminal.leaving == SIGINT:
+        raise KeyboardInterrupt
+    if terminal.leaving:
+        return 128 + terminal.leaving
     step = watch.state.progress.next
     say(f"next: [bold]{step.command}[/]  {quote(step.why)}")
     return 0
 
 
 class Watch:
-    """The loop around the state: files and keys in, checks and screens out."""
+    """The loop around the state: files and keys in, checks and screens out.
 
-    def __init__(self, root: Path, ladder: Ladder, state: State):
-        self.root, self.ladder, self.state = root, ladder, state
-        self.events: queue.Queue[UnitsDone | CheckpointDone] = queue.Queue()
-        self.recheck = Recheck(root, ladder, self.events.put)
+    `wake` ends the loop's wait for keys; `unchecked` are the modules saved since their last check.
+    """
+
+    def __init__(
+        self, root: Path, ladder: Ladder, state: State, wake: Callable[[], None] = lambda: None
+    ):
+        self.root, self.ladder, self.state, self.wake = root, ladder, state, wake
+        self.events: queue.Queue[UnitsDone | CheckpointDone | Running] = queue.Queue()
+        self.recheck = Recheck(root, ladder, self._told, self.events.put)
         self.files = Files(root, ladder)
         self.parsed: dict[str, ModuleSource | None] = {}
         self.tested: dict[str, ModuleSource | None] = {}
         self.charset = best_charset()
         self.drawn: tuple[Any, ...] = ()
         self.left = False
+        self.unchecked: set[str] = set()
+        self.began = self.asked = 0.0
 
-    def loop(self, keys: "Keys") -> None:
+    def _told(self, answer: UnitsDone | CheckpointDone) -> None:
+        """Have the loop look at an answer at once; from any thread."""
+        self.events.put(answer)
+        self.wake()
+
+    def loop(self, terminal: Terminal) -> None:
         """Go on until the student leaves."""
         self.recheck.warm()
         for rung in self.files.present():
             self._reparse(rung)
         self.begin(self.state.rung, ())
-        looked = 0.0
-        while not self.left:
-            self.draw(keys.suspended())
-            for key in keys.pressed(TICK):
-                self.feed(Key(key))
-            with suppress(queue.Empty):
-                while True:
-                    self.feed(self.events.get_nowait())
+        while not self.left and not terminal.leaving:
+            self.draw(terminal.suspended())
+            self.press(terminal.pressed(POLL))
+            self.hear()
             if not self.state.waiting and not self.recheck.busy:
                 self.recheck.warm()
-            if time.monotonic() - looked > POLL:
-                looked = time.monotonic()
-                for rung in self.files.saved():
-                    self.begin(rung, self._reparse(rung))
+            self.look()
 
     def close(self) -> None:
         """End what is running."""
         self.recheck.close()
+
+    def press(self, keys: list[str]) -> None:
+        """Do what keys ask for that came together.
+
+        A question is answered only by a key that comes alone, and not at once: not by a text that
+        was meant for another window.
+        """
+        for key in keys:
+            asking = self.state.view == "reset"
+            if asking and (len(keys) > 1 or time.monotonic() - self.asked < REFLECT):
+                continue
+            self.feed(Key(key))
+            if self.state.view == "reset" and not asking:
+                self.asked = time.monotonic()
+
+    def hear(self) -> None:
+        """Take in what the check under way has told, and how long it has taken."""
+        with suppress(queue.Empty):
+            while True:
+                event = self.events.get_nowait()
+                if isinstance(event, CheckpointDone) and event.check == self.state.check:
+                    self.unchecked -= set() if event.trouble else {self.state.rung.id}
+                self.feed(event)
+        seconds = int(time.monotonic() - self.began)
+        if self.state.waiting and seconds != self.state.seconds:
+            self.feed(Ticked(seconds))
+
+    def look(self) -> None:
+        """Check a module that was saved: the one in hand, else the lowest."""
+        saved = self.files.saved()
+        self.unchecked |= {rung.id for rung in saved}
+        if saved:
+            rung = self.state.rung if self.state.rung in saved else saved[0]
+            self.begin(rung, self._reparse(rung))  # only what is checked counts as understood
 
     def feed(self, event: Event) -> None:
         """Let an event change the state, and do what follows."""
@@ -123,13 +170,17 @@ class Watch:
     def begin(self, rung: Checkpoint, steps: tuple[int, ...]) -> None:
         """Begin to check a module."""
         note, hints = "", {}
+        known = self.state.progress.report
+        number = self.recheck.check(rung, steps, known)
+        self.began = time.monotonic()
+        self.unchecked.add(rung.id)
         try:
             hints = read_hints(self.root, rung)
         except FileProblem as problem:
             note = str(problem)
-        number = self.recheck.check(rung, steps)
-        progress = load_progress(self.root, self.ladder)
-        self.feed(Begun(number, rung, steps, hints, progress))
+        progress = load_progress(self.root, self.ladder, known or REPORT)
+        also = tuple(sorted(self.unchecked - {rung.id}))
+        self.feed(Begun(number, rung, steps, hints, progress, also))
         if note:
             self.feed(Noted(note))
 
@@ -159,11 +210,13 @@ class Watch:
         except (FileProblem, OSError) as error:
             self.feed(Noted(str(error)))
             return
-        kept = f"; your version is in {done.kept}" if done.kept else ""
-        for rung in self.files.saved():  # it is checked here, with its note
-            self._reparse(rung)
-        self.begin(command.rung, ())
-        self.feed(Noted(f"{done.file} is the stub again{kept}" if done.made else "it is the stub"))
+        self.unchecked |= {rung.id for rung in self.files.saved()}
+        self._reparse(command.rung)
+        self.begin(command.rung, ())  # here, with its note
+        told = f"{done.file} is the stub again" if done.made else "it is the stub"
+        if done.kept:
+            told += f"; your version is kept, back with:\ncp {done.kept} \\\n{done.file}"
+        self.feed(Noted(told))
 
     def draw(self, force: bool = False) -> None:
         """Write the screen if anything on it changed."""
@@ -178,8 +231,9 @@ class Watch:
         self.drawn = now
         rows = screen(self.state, width - 1, height, self.charset)
         text = "\x1b[K\r\n".join(paint(row, self.root) for row in rows)
-        sys.stdout.write(f"\x1b[H{text}\x1b[K\x1b[J")
-        sys.stdout.flush()
+        with suppress(OSError):  # the terminal is gone, as its keyboard will say
+            sys.stdout.write(f"\x1b[H{text}\x1b[K\x1b[J")
+            sys.stdout.flush()
 
 
 class Files:
@@ -195,39 +249,43 @@ class Files:
         """The modules there are."""
         return [rung for rung in self.rungs if self.facts[rung.id] is not None]
 
-    def saved(self) -> Iterator[Checkpoint]:
-        """The module whose content differs from before; the highest first, and one at a time."""
-        for rung in reversed(self.rungs):
-            facts = self._look(rung)
-            if facts == self.facts[rung.id]:
-                continue
-            time.sleep(SETTLE)
-            if self._look(rung) != facts:
-                continue  # still being written: the next look sees the end of it
-            self.facts[rung.id] = facts
-            digest = self._digest(rung)
-            if digest != self.digests[rung.id]:
-                self.digests[rung.id] = digest
-                yield rung
-                return
+    def saved(self) -> list[Checkpoint]:
+        """The modules whose content differs from before, in the ladder's order."""
+        facts = {rung: self._look(rung) for rung in self.rungs}
+        touched = [rung for rung in self.rungs if facts[rung] != self.facts[rung.id]]
+        if not touched:
+            return []
+        time.sleep(SETTLE)
+        # One that is still being written is left: the next look sees the end of it.
+        return [rung for rung in touched if self._look(rung) == facts[rung] and self._differs(rung)]
 
-    def _look(self, rung: Checkpoint) -> tuple[int, int, int] | None:
+    def _differs(self, rung: Checkpoint) -> bool:
+        """Whether a module that was touched has another content now."""
+        self.facts[rung.id] = self._look(rung)
+        before, self.digests[rung.id] = self.digests[rung.id], self._digest(rung)
+        return self.digests[rung.id] != before
+
+    def _look(self, rung: Checkpoint) -> tuple[int, ...] | None:
         try:
             found = os.stat(self.root / rung.source)
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+        # What sets the time of a change back cannot set back that of its own doing.
+        return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino, found.st_mode
 
     def _digest(self, rung: Checkpoint) -> bytes | None:
         from tito.files import sha256
 
+        path = self.root / rung.source
         try:
-            return sha256((self.root / rung.source).read_bytes()).digest()
+            if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for its writer
+                return b""
+            return sha256(path.read_bytes()).digest()
         except OSError:
             return None
 
 
-# The terminal
+# Lines
 
 
 def links_open() -> bool:
@@ -258,92 +316,3 @@ def paint(row: Line, root: Path) -> str:
             drawn = f"\x1b]8;;{target}\x1b\\{drawn}\x1b]8;;\x1b\\"
         parts.append(drawn)
     return "".join(parts)
-
-
-class Keys:
-    """The keyboard, a key at a time, without waiting for the end of a line."""
-
-    def __init__(self) -> None:
-        self.again = False
-
-    def suspended(self) -> bool:
-        """Whether the process was stopped and has come back since the last look."""
-        again, self.again = self.again, False
-        return again
-
-    def pressed(self, seconds: float) -> list[str]:
-        """The keys pressed within a time."""
-        if os.name == "nt":
-            import msvcrt
-
-            time.sleep(seconds)
-            found = []
-            while msvcrt.kbhit():  # type: ignore[attr-defined]
-                found.append(msvcrt.getwch())  # type: ignore[attr-defined]
-            return found
-        import select
-
-        if not select.select([sys.stdin], [], [], seconds)[0]:
-            return []
-        data = os.read(sys.stdin.fileno(), 64)
-        if not data:  # the terminal is gone
-            raise SystemExit(0)
-        text = data.decode("utf-8", "replace")
-        return [] if text.startswith("\x1b") else list(text)  # an arrow or a function key
-
-
-@contextmanager
-def terminal() -> Iterator[Keys]:
-    """The alternate screen and single keys; whatever happens, all is put back."""
-    keys = Keys()
-    restore = _enter()
-
-    def leave(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    def pause(number: int, frame: Any) -> None:
-        nonlocal restore
-        restore()
-        os.kill(os.getpid(), signal.SIGSTOP)
-        restore = _enter()
-        keys.again = True
-
-    handlers = {"SIGTERM": leave, "SIGHUP": leave, "SIGTSTP": pause}
-    before = {
-        name: signal.signal(getattr(signal, name), handler)
-        for name, handler in handlers.items()
-        if hasattr(signal, name)
-    }
-    try:
-        yield keys
-    finally:
-        for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
-        restore()
-
-
-def _enter() -> Any:
-    """Switch to the alternate screen; returns what switches back."""
-    undo = []
-    if os.name == "nt":
-        os.system("")  # turns on escape codes in the console
-    else:
-        import termios
-        import tty
-
-        file = sys.stdin.fileno()
-        saved = termios.tcgetattr(file)
-        tty.setcbreak(file)
-        undo.append(lambda: termios.tcsetattr(file, termios.TCSADRAIN, saved))
-    sys.stdout.write("\x1b[?1049h\x1b[?25l\x1b[2J")
-    sys.stdout.flush()
-
-    def restore() -> None:
-        with suppress(OSError):
-            sys.stdout.write("\x1b[?25h\x1b[?1049l")
-            sys.stdout.flush()
-        for step in undo:
-            with suppress(OSError):
-                step()
-
-    return restore
