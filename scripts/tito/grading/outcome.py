@@ -1,6 +1,8 @@
 """Say what an exception in a checkpoint means: a status, and the parts of a failure message."""
 
+import builtins
 import re
+import types
 from typing import Any
 
 from checkpoints.feedback import Mismatch, show
@@ -19,14 +21,25 @@ IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError", "SyntaxError", "Indentati
 HINTS = {
     "NameError": "nothing of that name is known there: a slip of the pen, or a forgotten import",
     "UnboundLocalError": "it is read before a value is given to it on this way through",
-    "RecursionError": "it calls itself too deep: does it never end, or should it be a loop?",
+    "RecursionError": "it calls itself too deeply: does it never end, or should it be a loop?",
+    "AttributeError": "that has no such name: a slip of the pen, or an object of another kind?",
+    "MemoryError": "more memory was asked for than there is: which array grows, and how far?",
+    "SystemExit": "a function gives back a result or raises an error; it does not end Python",
 }
+CRASH = "did an array, or a chain of calls, grow without end? or was Python itself ended?"
 _PLACE = re.compile(
     r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py))(:(?P<line>\d+))?: (?P<fact>.*)", re.DOTALL
 )
 _ABSENT = re.compile(r"module 'tinytorch\.core\.(?P<module>\w+)' has no attribute '(?P<name>\w+)'")
+_LACKING = re.compile(
+    r"(type object )?'(?P<kind>[\w.]+)'( object)? has no attribute '(?P<name>\w+)'"
+)
 SPELLING = "is it spelt as in the text of its step, and defined at the left margin?"
+MEMBER = "is it spelt as in the text of its step? A method is inside its class, a value on self"
 NOTHING = "None came in: did a step give nothing back, as a function without return does?"
+_NOT_THERE = re.compile(
+    r"cannot import name '(?P<name>\w+)' from 'tinytorch\.core\.(?P<module>\w+)' .*"
+)
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
 
@@ -63,6 +76,34 @@ def _import(message: str) -> dict[str, Any]:
     return parts
 
 
+def _missing(name: str, fact: str, hint: str, module: str = "") -> dict[str, Any]:
+    """The failure of a name that is not there, however the test came to ask for it."""
+    parts = {"headline": fit(f"{name}: {fact}"), "got": "", "hint": hint}
+    return parts | {"missing": name, "module": module}
+
+
+def _absent(error: BaseException, of: str) -> dict[str, Any]:
+    """What to say of an attribute that the test itself asked for in vain; nothing, if it did not.
+
+    A test's own lines are those of a probe, or none that the worker knows.
+    """
+    frames = getattr(error, "frames", ())
+    if frames and not frames[-1].file.startswith("<"):
+        return {}
+    if absent := _ABSENT.fullmatch(str(error)):
+        fact = f"module {absent['module']} has no such name"
+        return _missing(absent["name"], fact, SPELLING, absent["module"])
+    lacking = _LACKING.fullmatch(str(error))
+    if lacking is None:
+        return {}
+    kind, name = lacking["kind"], lacking["name"]
+    if kind == "NoneType" or "." in kind or hasattr(builtins, kind) or hasattr(types, kind):
+        given = "None" if kind == "NoneType" else f"a {kind}"
+        headline = fit(f"{of}: expected an object with .{name}, got {given}")
+        return {"headline": headline, "got": "", "hint": NOTHING if given == "None" else None}
+    return _missing(f"{kind}.{name}", "there is no such method or attribute", MEMBER)
+
+
 def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
     """The status of a test that raised, and what to say about it.
 
@@ -72,7 +113,7 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
 
     Returns:
         A status (failed, not_started, error or timeout) and named parts: headline, asked,
-        expected, got, hint, traceback.
+        expected, got, hint, traceback; of a missing name also that name and its module.
     """
     frames = [
         {"file": frame.file, "line": frame.line, "function": frame.function}
@@ -83,23 +124,36 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         parts = {name: getattr(error, name) for name in names}
         return "failed", {"headline": fit(error.headline)} | parts
     if isinstance(error, WorkerTimeout):
-        return "timeout", {"headline": fit(str(error)), "got": "still running; it was stopped"}
-    if isinstance(error, MissingModule | MissingName | WorkerDied | ProtocolError):
+        parts = {"headline": fit(str(error)), "got": "still running; it was stopped"}
+        return "timeout", parts | {"called": error.call}
+    if isinstance(error, WorkerDied):
+        headline = f"{error.call}: {error}" if error.call else str(error)
+        parts = {"headline": fit(headline), "got": str(error) if len(headline) > HEADLINE else ""}
+        return "error", parts | {"hint": CRASH, "called": error.call}
+    if isinstance(error, MissingName):
+        module = error.module.rpartition(".")[2]
+        return "error", _missing(error.name, f"module {module} has no such name", SPELLING, module)
+    if isinstance(error, MissingModule | ProtocolError):
         return "error", {"headline": fit(str(error)), "got": str(error), "traceback": frames}
     if isinstance(error, NotImplementedError):
         return "not_started", _stub(error, of) | {"traceback": frames}
     if isinstance(error, StudentError):
-        told = f"{error.remote_type}: {error}"
+        told = f"{error.remote_type}: {error}".removesuffix(": ")
         parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": frames}
         parts["hint"] = HINTS.get(error.remote_type)
         if error.remote_type in ("TypeError", "AttributeError") and "None" in str(error):
             parts["hint"] = NOTHING
-        if absent := _ABSENT.fullmatch(str(error)):
-            parts["headline"] = fit(f"{absent['name']}: module {absent['module']} has no such name")
-            parts |= {"got": "", "hint": SPELLING}
+        if isinstance(error, AttributeError):
+            parts |= _absent(error, of)
         if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
             parts |= _import(str(error))
+            if lost := _NOT_THERE.match(str(error)):
+                fact = f"module {lost['module']} has no such name"
+                parts |= _missing(lost["name"], fact, SPELLING, lost["module"])
             return "error", parts
         return ("failed" if error.kind in ("raised", "unsendable") else "error"), parts
     got = f"{type(error).__name__}: {show(str(error))}"
-    return "failed", {"headline": fit(f"{of}: its result could not be used"), "got": got}
+    parts = {"headline": fit(f"{of}: its result could not be used"), "got": got}
+    if isinstance(error, AttributeError):
+        parts |= _absent(error, of)
+    return "failed", parts

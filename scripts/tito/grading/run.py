@@ -32,6 +32,7 @@ SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpo
 MESSAGE_LIMIT = 2000  # characters
 LINE_LIMIT = 1 << 20  # bytes of one message of a session
 LINGER = 0.1  # seconds between two looks at whether a silent session has ended
+ALIKE = 0.6  # two names that may be meant for one another
 TESTS_MOST = 200  # of one checkpoint: a report holds no more
 RAW_REPORT = "raw.json"  # what pytest-json-report writes into the job's folder
 
@@ -162,6 +163,12 @@ class _Places:
                 self.parsed[rung.id] = None
         return self.parsed[rung.id]
 
+    def rung(self, module: str, file: str) -> Checkpoint | None:
+        """The rung of a module's name, else of a file."""
+        rungs = self.ladder.checkpoints
+        named = next((r for r in rungs if module and r.module == module), None)
+        return named or next((r for r in rungs if r.source == file), None)
+
     def line(self, rung: Checkpoint, verdict: dict[str, Any]) -> int | None:
         """The line to open in a rung's file: of what was called, else of what was asked for."""
         module = self.source(rung)
@@ -171,11 +178,46 @@ class _Places:
         except FileProblem:
             return None
 
+    def named(self, file: str, call: str) -> int | None:
+        """The line where what a call names is defined, such as that of sum for `Tensor.sum`."""
+        rung = self.rung("", file)
+        module = self.source(rung) if rung else None
+        try:
+            return module.locate(call) if module else None
+        except FileProblem:
+            return None
+
+    def missing(self, name: str, rung: Checkpoint) -> tuple[int | None, str]:
+        """The line to open for a name that is not in a rung's file, and the nearest that is.
+
+        Without a nearest one it is the class that lacks the name, or else no line.
+        """
+        module = self.source(rung)
+        try:
+            lines = module.definitions if module else {}
+        except FileProblem:
+            lines = {}
+        holder, dot, last = name.rpartition(".")
+        inside = [n for n in lines if n.rpartition(".")[0] == holder]
+        if dot and holder not in lines:  # the class of a test: a base of it is here
+            inside = [n for n in lines if "." in n]
+        near = max(inside, key=lambda n: _likeness(last, n.rpartition(".")[2]), default="")
+        if near and _likeness(last, near.rpartition(".")[2])[0] >= ALIKE:
+            return lines[near], near.rpartition(".")[2]
+        return lines.get(holder), ""
+
     def step(self, file: str, line: int) -> int | None:
         """The step that a line of a student's file belongs to."""
         rung = next((r for r in self.ladder.checkpoints if r.source == file), None)
         module = self.source(rung) if rung else None
         return module.step_of(line) if module else None
+
+
+def _likeness(name: str, other: str) -> tuple[float, bool]:
+    """How alike two names are, capitals or not; among equals the one that begins the same."""
+    from difflib import SequenceMatcher
+
+    return SequenceMatcher(None, name.lower(), other.lower()).ratio(), name[0] == other[0]
 
 
 def _cut(text: Any, limit: int) -> str:
@@ -186,8 +228,11 @@ def _cut(text: Any, limit: int) -> str:
 
 def _own_hint(outcome: Outcome, parts: dict[str, Any]) -> str:
     """The hint of a test; one that asks for names has none for a call that went wrong."""
-    if outcome.kind != "imports" or parts.get("stub"):
+    if outcome.kind != "imports":
         return outcome.hint
+    if stub := parts.get("stub"):
+        step = f" --step {stub['step']}" if stub["step"] else ""
+        return f"its step says what is wanted; then: tito checkpoint hint {stub['module']}{step}"
     if outcome.status == "timeout":
         return "a loop that does not end? what changes from one round to the next?"
     if outcome.status == "failed" and len(parts.get("traceback", ())) > 1:
@@ -214,6 +259,16 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         step = places.step(file, line)
         if "<" not in own[-1].function:
             headline = named_after(headline, outcome.of, own[-1].function)
+    if not own and outcome.kind == "imports" and parts.get("called"):
+        line = places.named(outcome.file, parts["called"]) or line
+        step = places.step(outcome.file, line) if line else step
+    about = places.rung(parts["module"], file) if parts.get("missing") else None
+    if about is not None:
+        found, near = places.missing(parts["missing"], about)
+        if found or parts["module"]:
+            file, line = about.source, found
+            step = places.step(file, found) if found else outcome.step
+        parts["got"] = f"nothing of that name; the nearest is {near}" if near else ""
     hint = _cut(parts.get("hint") or _own_hint(outcome, parts), 400)
     if parts.get("stub") and parts["stub"]["module"] != module_of(rung):
         hint = f"an earlier module comes first: tito checkpoint run {parts['stub']['module']}"

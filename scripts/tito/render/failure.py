@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 10
 HEADLINE = 79  # columns
+FRAMES = 10  # lines of a traceback that are shown
 
 
 def failure_text(headline: str, parts: Iterable[tuple[str, str]]) -> str:
@@ -63,6 +64,9 @@ def labelled(failure: "Failure") -> list[tuple[str, str]]:
     rows = [f"{frame.file}:{frame.line} in {frame.function}" for frame in failure.traceback]
     runs = [(row, len(list(same))) for row, same in groupby(rows)]
     frames = [row if times == 1 else f"{row}, {times} times" for row, times in runs]
+    if len(frames) > FRAMES:  # calls that go round in a circle: how they begin, and how they end
+        left_out = len(frames) - FRAMES
+        frames[FRAMES // 2 : -FRAMES // 2] = [f"… {left_out} more …"]
     return [
         ("asked", failure.asked),
         ("expected", failure.expected),

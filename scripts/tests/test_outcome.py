@@ -1,0 +1,130 @@
+"""What an exception in a checkpoint means, and the words it gets: one message for each kind."""
+
+from pathlib import Path
+
+import pytest
+
+from tito.grading.outcome import judge
+from tito.grading.run import _Places as Places
+from tito.isolation.errors import WorkerDied, WorkerTimeout, from_report
+from tito.ladder import load_ladder
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = {"tinytorch.core.layers": "modules/03_layers/layers.py"}
+OWN = ["modules/03_layers/layers.py", 488, "Linear.forward"]
+PROBE = ["<probe>", 3, "shapes"]
+
+
+def raised(kind: str, message: str, *frames: list) -> Exception:
+    """An exception as a worker reports it."""
+    report = {"kind": "raised", "message": message, "mro": [kind, "Exception"]}
+    return from_report(report | {"frames": list(frames)}, FILES)
+
+
+def missing(name: str) -> Exception:
+    """A module without a name, as a worker reports it."""
+    report = {"kind": "missing", "module": "tinytorch.core.layers", "name": name, "nearest": []}
+    return from_report(report, FILES)
+
+
+@pytest.mark.parametrize(
+    ("error", "headline", "hint"),
+    [
+        (missing("Dropout"), "Dropout: module layers has no such name", "left margin"),
+        (
+            raised("AttributeError", "module 'tinytorch.core.layers' has no attribute 'Dropout'"),
+            "Dropout: module layers has no such name",
+            "left margin",
+        ),
+        (
+            raised(
+                "ImportError",
+                "cannot import name 'Dropout' from 'tinytorch.core.layers' (modules/…)",
+            ),
+            "Dropout: module layers has no such name",
+            "left margin",
+        ),
+        (
+            raised("AttributeError", "'Linear' object has no attribute 'zero_grad'"),
+            "Linear.zero_grad: there is no such method or attribute",
+            "inside its class",
+        ),
+        (
+            raised("AttributeError", "type object 'Linear' has no attribute 'make'", PROBE),
+            "Linear.make: there is no such method or attribute",
+            "inside its class",
+        ),
+    ],
+)
+def test_a_missing_name_is_called_so_however_it_is_reached(error, headline, hint):
+    _, parts = judge(error, "Module")
+    assert parts["headline"] == headline
+    assert hint in parts["hint"]
+    assert parts["missing"] == headline.partition(":")[0]
+
+
+def test_a_name_that_the_students_own_line_misses_is_an_error_of_that_line():
+    error = raised("AttributeError", "'ReLU' object has no attribute 'ndim'", PROBE, OWN)
+    _, parts = judge(error, "Linear")
+    assert parts["headline"].startswith("Linear: raised AttributeError: 'ReLU' object has no")
+    assert "object of another kind" in parts["hint"]
+    assert "missing" not in parts
+
+
+@pytest.mark.parametrize(
+    ("error", "got"),
+    [
+        (AttributeError("'NoneType' object has no attribute 'numpy'"), "None"),
+        (AttributeError("'numpy.ndarray' object has no attribute 'numpy'"), "a numpy.ndarray"),
+        (raised("AttributeError", "'list' object has no attribute 'numpy'", PROBE), "a list"),
+    ],
+)
+def test_a_result_of_another_kind_is_no_missing_name(error, got):
+    _, parts = judge(error, "relu")
+    assert parts["headline"] == f"relu: expected an object with .numpy, got {got}"
+    assert ("return" in (parts["hint"] or "")) == (got == "None")
+    assert "missing" not in parts
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "headline"),
+    [
+        (
+            raised("NotImplementedError", "module 03, step 4: Linear.forward", OWN),
+            "not_started",
+            "Linear.forward: not written yet (step 4 of module 03)",
+        ),
+        (
+            WorkerDied("your code ended its own process (exit code 3)", 3, None, "Linear"),
+            "error",
+            "Linear: your code ended its own process (exit code 3)",
+        ),
+        (WorkerTimeout(20, "test", "Linear"), "timeout", "Linear: no answer within 20 s"),
+        (raised("MemoryError", "", OWN), "failed", "Module: raised MemoryError"),
+    ],
+)
+def test_a_stub_a_crash_and_a_timeout_have_their_own_messages(error, status, headline):
+    said, parts = judge(error, "Module")
+    assert (said, parts["headline"]) == (status, headline)
+
+
+def test_the_line_to_open_for_a_missing_name_is_that_of_the_nearest(tmp_path):
+    """Capitals do not matter; of a class in a checkpoint, a base of it is in the module."""
+    ladder = load_ladder(ROOT)
+    rung = ladder.find("03")
+    source = tmp_path / rung.source
+    source.parent.mkdir(parents=True)
+    text = (ROOT / rung.source).read_text(encoding="utf-8")
+    text = text.replace("class Dropout(", "class DropOut(").replace("def zero_grad(", "def clear(")
+    source.write_text(text, encoding="utf-8")
+    places = Places(tmp_path, ladder)
+    lines = text.splitlines()
+    for name, start, near in (
+        ("Dropout", "class DropOut(", "DropOut"),
+        ("Net.named_parameter", "    def named_parameters(", "named_parameters"),
+        ("Module.zero_grad", "class Module", ""),
+        ("Qwertz", None, ""),
+    ):
+        line, found = places.missing(name, rung)
+        assert found == near
+        assert lines[line - 1].startswith(start) if start else line is None
