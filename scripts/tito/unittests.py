@@ -363,7 +363,7 @@ def _failures(told: dict[str, Any], places: _Places) -> tuple[Failure, ...]:
     rung = places.rung
     found = [
         Failure(
-            _fit(f"{rung.source} cannot be imported: {_last_line(collector.get('longrepr'))}"),
+            _fit(f"{rung.module}.py cannot be imported: {_last_line(collector.get('longrepr'))}"),
             hint="no test of this module can run until it can be imported",
             file=rung.source,
             command=f"tito test {rung.id}",
@@ -398,6 +398,9 @@ def _failure(name: str, test: dict[str, Any], places: _Places) -> Failure:
         parts["headline"] += f" ({_step_of(stub)}module {stub['module']})"
         if stub["module"] != places.rung.id:
             parts["hint"] = f"an earlier module comes first: tito test {stub['module']}"
+        elif stub["step"]:
+            command = f"tito checkpoint hint {stub['module']} --step {stub['step']}"
+            parts["hint"] = f"its step says what is wanted; then: {command}"
     return Failure(
         **parts | {"headline": _fit(parts["headline"])},
         asked=places.asked(bare),

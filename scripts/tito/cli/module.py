@@ -236,6 +236,7 @@ def run_complete(options: argparse.Namespace) -> int:
     try:
         for number, (name, step) in enumerate(steps, 1):
             if not step(options, ladder, c, f"{number} {name:<12}"):
+                say(f"\nthen again: [bold]tito module complete {c.id}[/]")
                 return 1
             done.append(name)
     except KeyboardInterrupt:
@@ -263,11 +264,12 @@ def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label
         say(f"{label}[green]{LOOKS['passed'].mark}[/] {tests.passed} passed, {tests.seconds:.1f} s")
         return True
     total = tests.passed + len(tests.failures)
-    count = f"{len(tests.failures)} of {total} do not pass" if tests.ran else "they cannot run"
+    failed = len(tests.failures)
+    verb = "does" if failed == 1 else "do"
+    count = f"{failed} of {total} {verb} not pass" if tests.ran else "they cannot run"
     say(f"{label}[red]{LOOKS['failed'].mark}[/] {count}\n")
     if tests.failures:
         say_failure(tests.failures[0])
-    say(f"\nthen again: [bold]tito module complete {c.id}[/]")
     return False
 
 
@@ -330,7 +332,6 @@ def _checkpoint_step(
         return True
     say(f"{label}[red]{LOOKS['failed'].mark}[/]\n")
     show_checkpoint(result, verbose=False)
-    say(f"\nthen again: [bold]tito module complete {c.id}[/]")
     return False
 
 
