@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tito.render.failure import failure_text
+from tito.render.failure import HEADLINE, failure_text
 
 KINDS = ("imports", "functionality", "integration", "performance")
 ARRAY_ITEMS_SHOWN = 24
 ARRAY_START = 6  # items shown of a larger one
 TEXT_SHOWN = 240
+LINE = 40  # characters of a text that the eye compares by itself
+DIGITS = (4, 8, 17)  # after the point: the fewest in which two numbers look different
 
 
 def asks(
@@ -79,26 +81,37 @@ class Mismatch(AssertionError):
         return failure_text(self.headline, parts)
 
 
-def show(value: Any) -> str:
+def show(value: Any, digits: int = DIGITS[0]) -> str:
     """Write a value on one short line: arrays without `array(...)`, long texts cut."""
     if isinstance(value, np.ndarray | np.generic):
-        text = _show_array(np.asarray(value))
+        text = _show_array(np.asarray(value), digits)
     elif isinstance(value, float):
-        text = f"{value:.6g}"
+        text = f"{value:.{min(digits + 2, 17)}g}"
     else:
         text = repr(value)
     return text if len(text) <= TEXT_SHOWN else text[: TEXT_SHOWN - 1] + "…"
 
 
-def _show_array(array: np.ndarray) -> str:
+def _show_both(expected: Any, got: Any) -> tuple[str, str]:
+    """Write two values that differ with as many digits as it takes to see it."""
+    for digits in DIGITS:
+        texts = show(expected, digits), show(got, digits)
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _show_array(array: np.ndarray, digits: int) -> str:
     """Write an array: 20000 and not 2.0e+04 beside 0.5; of a large one, how it begins."""
     shown = array if array.size <= ARRAY_ITEMS_SHOWN else array.ravel()[:ARRAY_START]
     plain = False
     if shown.dtype.kind == "f":
         sizes = np.abs(shown[np.isfinite(shown) & (shown != 0)])
-        plain = bool((sizes >= 1e-4).all())
-    text = " ".join(np.array2string(shown, precision=4, suppress_small=plain).split())
+        plain = bool((sizes >= 10.0**-digits).all())
+    text = " ".join(np.array2string(shown, precision=digits, suppress_small=plain).split())
     text = text.replace("[ ", "[").replace(" ]", "]")
+    if not shown.ndim and text.endswith("."):
+        text += "0"
     return text if shown is array else f"{text[:-1]} …], of shape {array.shape}"
 
 
@@ -120,17 +133,29 @@ def values_of(got: Any, call: str) -> np.ndarray:
     return array
 
 
+def _first(wrong: np.ndarray) -> tuple[int, ...]:
+    """The index of the first difference."""
+    return tuple(int(i) for i in np.argwhere(wrong)[0])
+
+
+def _fitting(call: str, *facts: str) -> str:
+    """The first of some headlines that fits a line of a terminal, or else the last."""
+    lines = [f"{call}: {fact}" for fact in facts]
+    return next((line for line in lines if len(line) <= HEADLINE and "\n" not in line), lines[-1])
+
+
 def _difference(got: np.ndarray, expected: np.ndarray, wrong: np.ndarray) -> str:
     """Say where two arrays of one shape first differ, and by how much at most."""
     if got.ndim == 0:
         return ""
-    first = tuple(int(i) for i in np.argwhere(wrong)[0])
+    first = _first(wrong)
+    sides = _show_both(expected[first], got[first])
     with np.errstate(all="ignore"):
         gaps = np.abs(got.astype(np.float64) - expected.astype(np.float64))
     finite = gaps[wrong & np.isfinite(gaps)]
     largest = f", largest difference {finite.max():.4g}" if finite.size else ""
     return (
-        f"first at index {list(first)}: expected {show(expected[first])}, got {show(got[first])}"
+        f"first at index {list(first)}: expected {sides[0]}, got {sides[1]}"
         f" ({int(wrong.sum())} of {got.size} values differ{largest})"
     )
 
@@ -174,26 +199,47 @@ def expect(
     with np.errstate(all="ignore"):
         wrong = ~np.isclose(array, wanted, rtol=rtol, atol=atol, equal_nan=True)
     if wrong.any():
-        headline = f"{call}: wrong value" + ("s" if array.ndim else "")
-        sides = _sides(array, wanted)
-        raise Mismatch(headline, **words, **sides, detail=_difference(array, wanted, wrong))
+        raise _wrong_values(array, _as_got(wanted, array), wrong, words)
     return array
 
 
-def _sides(got: np.ndarray, expected: np.ndarray) -> dict[str, str]:
-    """Both sides as text; whole numbers that were expected of floats look like floats."""
+def _wrong_values(
+    got: np.ndarray, expected: np.ndarray, wrong: np.ndarray, words: dict[str, Any]
+) -> Mismatch:
+    """What to say of values that differ: in the first line both, where they fit."""
+    facts = ["wrong values" if got.ndim else "wrong value"]
+    sides = _sides(got, expected)
+    if got.ndim:
+        first = _first(wrong)
+        one = _show_both(expected[first], got[first])
+        facts.insert(0, f"expected {one[0]} at {list(first)}, got {one[1]}")
+    if got.size <= ARRAY_ITEMS_SHOWN:
+        sides = dict(zip(("expected", "got"), _show_both(expected, got), strict=True))
+        facts.insert(0, f"expected {sides['expected']}, got {sides['got']}")
+    headline = _fitting(words["call"], *facts)
+    return Mismatch(headline, **words, **sides, detail=_difference(got, expected, wrong))
+
+
+def _as_got(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """Whole numbers that were expected of floats, as floats: to be shown, not to be compared."""
     whole = expected.dtype.kind in "iu" and got.dtype.kind == "f"
-    return {"expected": show(expected.astype(got.dtype) if whole else expected), "got": show(got)}
+    return expected.astype(got.dtype) if whole else expected
+
+
+def _sides(got: np.ndarray, expected: np.ndarray) -> dict[str, str]:
+    """Both sides as text."""
+    return {"expected": show(_as_got(expected, got)), "got": show(got)}
 
 
 def _parting(got: Any, expected: Any) -> str:
-    """Say where two lists or dictionaries part, if they are both one or the other."""
+    """Say where two lists, dictionaries or long texts part, if they are both of one kind."""
     if isinstance(got, dict) and isinstance(expected, dict):
         for key in (*expected, *got):
             if key not in got or key not in expected:
                 return f"{key!r} is {'missing' if key in expected else 'not expected'}"
             if got[key] != expected[key]:
-                return f"at {key!r}: expected {show(expected[key])}, got {show(got[key])}"
+                sides = _show_both(expected[key], got[key])
+                return f"at {key!r}: expected {sides[0]}, got {sides[1]}"
     if isinstance(got, list | tuple) and isinstance(expected, list | tuple):
         if type(got) is not type(expected):
             return f"expected a {type(expected).__name__}, got a {type(got).__name__}"
@@ -202,7 +248,15 @@ def _parting(got: Any, expected: Any) -> str:
         pairs = enumerate(zip(got, expected, strict=True))
         first = next(((i, a, b) for i, (a, b) in pairs if a != b), None)
         if first is not None and len(got) > 1:
-            return f"first at [{first[0]}]: expected {show(first[2])}, got {show(first[1])}"
+            sides = _show_both(first[2], first[1])
+            return f"first at [{first[0]}]: expected {sides[0]}, got {sides[1]}"
+    if isinstance(got, str) and isinstance(expected, str) and max(len(got), len(expected)) > LINE:
+        pairs = enumerate(zip(got, expected, strict=False))
+        at = next((i for i, (a, b) in pairs if a != b), min(len(got), len(expected)))
+        sides = [
+            repr(text[at : at + LINE // 2]) if text[at:] else "its end" for text in (expected, got)
+        ]
+        return f"first at character {at}: expected {sides[0]}, got {sides[1]}"
     return ""
 
 
@@ -218,17 +272,16 @@ def expect_equal(
     plain = bool | int | float | complex | str | bytes | list | tuple | dict | np.generic | np.dtype
     same = got is None if expected is None else isinstance(got, plain) and got == expected
     if not isinstance(same, bool | np.bool_) or not same:
-        headline = f"{call}: expected {show(expected)}, got {show(got)}"
-        if len(headline) > 79:
-            headline = f"{call}: not the expected value"
+        sides = _show_both(expected, got)
+        whole, parting = f"expected {sides[0]}, got {sides[1]}", _parting(got, expected)
         raise Mismatch(
-            headline,
+            _fitting(call, whole, parting or whole, "not the expected value"),
             call=call,
-            expected=show(expected),
-            got=show(got),
+            expected=sides[0],
+            got=sides[1],
             asked=asked,
             hint=hint,
-            detail=_parting(got, expected),
+            detail=parting,
         )
 
 
@@ -246,10 +299,10 @@ def expect_true(
         raise TypeError(f"{call}: a verdict must be a bool of the trusted side, got {type(ok)}")
     if not ok:
         got = got if isinstance(got, str) else show(got)
-        headline = f"{call}: expected {expected}"
-        if len(headline) > 79:
-            headline = f"{call}: not as expected"
-        raise Mismatch(headline, call=call, expected=expected, got=got, asked=asked, hint=hint)
+        facts = (f"expected {expected}, got {got}", f"expected {expected}", "not as expected")
+        raise Mismatch(
+            _fitting(call, *facts), call=call, expected=expected, got=got, asked=asked, hint=hint
+        )
 
 
 def expect_at_most(
@@ -301,7 +354,7 @@ def expect_raises(
     ) as error:
         got = f"{type(error).__name__}: {error}"
         raise Mismatch(
-            f"{call}: expected {names}",
+            _fitting(call, f"expected {names}, got {type(error).__name__}", f"expected {names}"),
             call=call,
             expected=names,
             got=got[:TEXT_SHOWN],
