@@ -2,8 +2,9 @@
 
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,10 +40,15 @@ def rung_of(item: pytest.Item, marker: pytest.Mark) -> Checkpoint:
     return ladder.find(module_of(rung_of_file(item.path.name, ladder, beyond)))
 
 
-def place_of(rung: Checkpoint, name: str, step: int, call: str) -> str:
-    """Where to look: file, line and step of a name, then the command to repeat."""
+def place_of(rung: Checkpoint, words: Mapping[str, Any], call: str) -> str:
+    """Where to look: file, line and step of what was called, then the command to repeat."""
+    step = words["step"]
     try:
-        line = parse(read_text(ROOT, rung.source), rung.source).place(name, step, call)
+        module = parse(read_text(ROOT, rung.source), rung.source)
+        line = module.place(words["of"], step, call)
+        named = module.named(call) if words["kind"] == "imports" else None
+        if named is not None:  # such a test is about every step
+            line, step = named, module.step_of(named)
     except FileProblem as problem:
         return str(problem)
     return place_text(rung.source, line, step, f"tito checkpoint run {rung.id}")
@@ -61,7 +67,5 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
             mismatch.asked = mismatch.asked or doc.split("\n\n")[0]
             mismatch.hint = mismatch.hint or words["hint"]
             rung = rung_of(item, marker)
-            mismatch.place = mismatch.place or place_of(
-                rung, words["of"], words["step"], mismatch.call
-            )
+            mismatch.place = mismatch.place or place_of(rung, words, mismatch.call)
         raise

@@ -166,3 +166,24 @@ def test_no_text_crashes_the_parser(text):
     except FileProblem:
         return
     assert len(exported.splitlines()) <= len(module.lines)
+
+
+def test_the_line_to_open_is_that_of_what_a_call_names():
+    """A property at the end of a call is found too; a test of every name may be of any step."""
+    module = parse(
+        "# %% [markdown]\n# ## Step 1: Rates\n# %%\n#| default_exp core.x\n# %%\n#| export\n"
+        "class Roof:\n"
+        "    def ridge(self):\n        ### BEGIN SOLUTION\n        pass\n        ### END SOLUTION\n"
+        "    def reach(self):\n        ### BEGIN SOLUTION\n        pass\n        ### END SOLUTION\n"
+        "# %% [markdown]\n# ## Step 2: Sums\n# %%\n#| export\n"
+        "def total(x):\n    ### BEGIN SOLUTION\n    pass\n    ### END SOLUTION\n",
+        FILE,
+    )
+    lines = module.definitions
+    assert module.place("Roof.reach", 1, "Roof(4, 2).ridge") == lines["Roof.ridge"]
+    assert module.place("Roof.reach", 1, "Roof(4, 2).reach(1)") == lines["Roof.reach"]
+    assert module.place("Roof.reach", 1, "total(x)") == lines["Roof.reach"]
+    assert module.named("total([1, 2]).shape") == lines["total"]
+    assert module.named("the sign of Roof.reach(…)") == lines["Roof.reach"]
+    assert module.named("x.total") == lines["total"]
+    assert module.named("(x * 2) of nothing") is None

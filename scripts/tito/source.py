@@ -91,14 +91,24 @@ class ModuleSource:
     def place(self, of: str, step: int | None, call: str) -> int | None:
         """The line to open when a call went wrong: a test may be about more than one function.
 
-        It is that of the step's own function which the call names, such as `mean(axis=1)`; else
-        that of `of`.
+        It is that of the step's own function which the call names, such as `mean(axis=1)`, or of
+        the property at its end, such as `Roofline(4, 2).ridge`; else that of `of`.
         """
         called = re.findall(r"\w+(?=\()", call)
         if of.rpartition(".")[2] not in called:
-            steps = {region.name for region in self.regions if region.step == step}
+            steps = [region.name for region in self.regions if region.step == step]
             of = next((name for name in called if name in steps), of)
+            ending = re.search(r"\)(\.\w+)$", call)
+            of = next((name for name in steps if ending and name.endswith(ending[1])), of)
         return self.locate(of)
+
+    def named(self, call: str) -> int | None:
+        """The line of the first function or class that a call names, whatever its step."""
+        for name in re.findall(r"[A-Za-z_][\w.]*(?=\()|^[\w.]+$", call):
+            for candidate in (name, name.rpartition(".")[2]):
+                if candidate in self.definitions:
+                    return self.definitions[candidate]
+        return None
 
 
 def compile_check(text: str, file: str) -> ast.Module:

@@ -183,7 +183,7 @@ class _Places:
         rung = self.rung("", file)
         module = self.source(rung) if rung else None
         try:
-            return module.locate(call) if module else None
+            return module.named(call) if module else None
         except FileProblem:
             return None
 
@@ -259,9 +259,10 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         step = places.step(file, line)
         if "<" not in own[-1].function:
             headline = named_after(headline, outcome.of, own[-1].function)
-    if not own and outcome.kind == "imports" and parts.get("called"):
-        line = places.named(outcome.file, parts["called"]) or line
-        step = places.step(outcome.file, line) if line else step
+    call = parts.get("called") or parts.get("call")
+    if not own and outcome.kind == "imports" and call:  # such a test is about every step
+        found = places.named(file, call)
+        line, step = (found, places.step(file, found)) if found else (line, step)
     about = places.rung(parts["module"], file) if parts.get("missing") else None
     if about is not None:
         found, near = places.missing(parts["missing"], about)
