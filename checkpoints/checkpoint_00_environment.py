@@ -86,9 +86,7 @@ def depth(module, needs):
     return max((1 + depth(below, needs) for below in needs[module]), default=0)
 
 
-@asks(
-    "imports", step=4, of="system_report", hint="a name is missing or its step is not written yet"
-)
+@asks("imports", step=4, of="system_report", hint="each name comes from one step; run tito test 00")
 def test_names_are_there():
     """Call the functions that take nothing."""
     for key in ("name", "github"):

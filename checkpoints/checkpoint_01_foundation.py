@@ -111,7 +111,7 @@ def descend(inputs, targets, steps):
 ''')
 
 
-@asks("imports", step=8, of="full", hint="a name is missing or its step is not written yet")
+@asks("imports", step=8, of="full", hint="each name comes from one step; run tito test 01")
 def test_names_are_there():
     """Call every function of the module once."""
     x = Tensor(X)
@@ -288,7 +288,9 @@ def test_comparisons():
     expect(x >= 3, X >= 3, call="x >= 3", **boolean)
 
 
-@asks("functionality", step=5, of="clip", hint="both sides may have a bound, or only one")
+@asks(
+    "functionality", step=5, of="clip", hint="NumPy has one for each; clip may have one bound only"
+)
 def test_elementwise_functions():
     """Compute abs, exp, log, sqrt, tanh, clip and where."""
     x = Tensor(X)
@@ -318,7 +320,12 @@ def test_matmul(rng):
         expect(core.matmul(Tensor(x), Tensor(y)), x @ y, call=f"{first} @ {second}")
 
 
-@asks("functionality", step=6, of="sum", hint="the summed axis goes, unless keepdims keeps it")
+@asks(
+    "functionality",
+    step=6,
+    of="sum",
+    hint="which numbers make one result? keepdims keeps their axis",
+)
 def test_reductions_along_an_axis():
     """Reduce a (2, 3) tensor over its rows, its columns and both, with and without keepdims."""
     x = Tensor(X)

@@ -93,7 +93,7 @@ def softmax_along(x, axis):
     return np.exp(log_softmax_along(x, axis))
 
 
-@asks("imports", step=5, of="relu", hint="a name is missing or its step is not written yet")
+@asks("imports", step=5, of="relu", hint="each name comes from one step; run tito test 02")
 def test_functions_are_there():
     """Call each of the eight functions on a (2, 3) tensor."""
     x = np.array([[-1.0, 0.0, 2.0], [3.0, -0.5, 1.0]], dtype=np.float32)
@@ -212,7 +212,12 @@ def test_softmax_along_each_axis(rng):
     expect(softmax(Tensor(x), dim=1), softmax_along(x, 1), call="softmax(x, dim=1)")
 
 
-@asks("functionality", step=4, of="softmax", hint="subtract the largest score of each group first")
+@asks(
+    "functionality",
+    step=4,
+    of="softmax",
+    hint="exp overflows; what may all scores of a group lose alike?",
+)
 def test_softmax_at_the_extremes():
     """Apply softmax to rows with scores up to ±10,000 in float32, without a warning."""
     x = np.array([[1e4, 0, -1e4], [-1e4, -1e4 + 1, -1e4], [1, 2, 3]], dtype=np.float32)
@@ -221,7 +226,7 @@ def test_softmax_at_the_extremes():
     expect_equal(warnings, [], call="softmax(±10,000): warnings")
 
 
-@asks("functionality", step=5, of="log_softmax", hint="shift, then subtract the log of the sum")
+@asks("functionality", step=5, of="log_softmax", hint="the logarithm of a quotient is a difference")
 def test_log_softmax(rng):
     """Apply log_softmax along the last axis and along axis 0."""
     x = rng.normal(0, 2, size=(4, 3))

@@ -302,7 +302,12 @@ def test_kaiming():
     expect_spread(weight, math.sqrt(2 / 300), False, 'kaiming_normal_(w, mode="fan_out")')
 
 
-@asks("functionality", step=4, of="Linear.forward", hint="x times the transposed weight, plus bias")
+@asks(
+    "functionality",
+    step=4,
+    of="Linear.forward",
+    hint="a product and a shift; a weight is stored as (out, in)",
+)
 def test_linear_by_hand():
     """Apply a layer with weight [[1, 0, 0], [1, 1, 1]] and bias [0.5, 0] to two rows."""
     layer = Linear(3, 2)

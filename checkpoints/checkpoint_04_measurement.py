@@ -88,7 +88,7 @@ def each(function, *arrays):
     return np.array(values).reshape(arrays[0].shape)
 
 
-@asks("imports", step=2, of="mse_loss", hint="a name is missing or its step is not written yet")
+@asks("imports", step=2, of="mse_loss", hint="each name comes from one step; run tito test 04")
 def test_losses_are_there():
     """Make one of each loss, aliases too, and measure a perfect prediction."""
     p, t = Tensor([[0.0, 1.0]]), Tensor([[0.0, 1.0]])

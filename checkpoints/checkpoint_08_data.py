@@ -259,7 +259,12 @@ def test_every_sample_comes_once_with_its_label():
     expect_equal(labels_of(DataLoader(x, y, batch_size=4)), y.tolist(), call="order, shuffle=False")
 
 
-@asks("functionality", step=5, of="DataLoader.order", hint="seed the order with seed and epoch")
+@asks(
+    "functionality",
+    step=5,
+    of="DataLoader.order",
+    hint="an order follows from the seed, and from what else?",
+)
 def test_epochs_differ_and_a_seed_repeats_them(rng):
     """Run two epochs with one seed, again with the same, with another, and resume at epoch 1."""
     x, y = rows(40)

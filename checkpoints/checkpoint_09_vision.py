@@ -248,7 +248,7 @@ def test_gradients_of_convolution(name, rng):
     out.backward(Tensor(g))
     expected = reference_gradients(g, x.astype(np.float64), w.astype(np.float64), **how)
     for what, tensor, slope in zip(("input", "weight", "bias"), inputs, expected, strict=True):
-        expect(tensor.grad, slope, call=f"conv2d, {name}: gradient of the {what}", rtol=1e-6)
+        expect(tensor.grad, slope, call=f"gradient of the {what}, conv2d, {name}", rtol=1e-6)
 
 
 @asks("functionality", step=5, of="scatter", hint="a pixel at the border is in fewer windows")
@@ -271,8 +271,12 @@ def test_large_batches_and_images(shape, rng):
     g = rng.standard_normal(out.shape)
     out.backward(Tensor(g.astype(np.float32)))
     gx, gw, _ = reference_gradients(g, x, w, padding=1)
-    expect(inputs[0].grad, gx, call=f"{shape}: gradient of the input", rtol=1e-3, atol=1e-3)
-    expect(inputs[1].grad, gw, call=f"{shape}: gradient of the weight", rtol=1e-3, atol=5e-3)
+    expect(
+        inputs[0].grad, gx, call=f"gradient of the input, conv2d of {shape}", rtol=1e-3, atol=1e-3
+    )
+    expect(
+        inputs[1].grad, gw, call=f"gradient of the weight, conv2d of {shape}", rtol=1e-3, atol=5e-3
+    )
 
 
 @asks("functionality", step=6, of="Conv2d.forward", hint="the layer passes on all of its settings")
@@ -316,7 +320,7 @@ def test_max_pool_gradient(rng):
     """Give each gradient to the one pixel that won; the first, among equals."""
     x = Tensor([[[[1.0, 5, 0], [5, 2, 0]]]], requires_grad=True)
     max_pool2d(x, 2, 1).backward(Tensor([[[[3.0, 4.0]]]]))
-    expect(x.grad, [[[[0, 7, 0], [0, 0, 0]]]], call="max_pool2d, 5 twice: gradient")
+    expect(x.grad, [[[[0, 7, 0], [0, 0, 0]]]], call="gradient of max_pool2d, 5 twice")
     values = rng.permutation(2 * 3 * 7 * 8).reshape(2, 3, 7, 8).astype(np.float64)
     x = Tensor(values, requires_grad=True)
     out = max_pool2d(x, (3, 2), (1, 2), 1)
@@ -327,7 +331,7 @@ def test_max_pool_gradient(rng):
         i, j = np.unravel_index(window.argmax(), window.shape)
         expected[n, c, u + i, 2 * v + j] += g[n, c, u, v]
     out.backward(Tensor(g))
-    expect(x.grad, expected[:, :, 1:-1, 1:-1], call="max_pool2d(x, (3, 2), (1, 2), 1): gradient")
+    expect(x.grad, expected[:, :, 1:-1, 1:-1], call="gradient of max_pool2d(x, (3, 2), (1, 2), 1)")
 
 
 @pytest.mark.parametrize("include", [True, False])
@@ -346,7 +350,7 @@ def test_average_pool(include, rng):
     out.backward(Tensor(g))
     for _, target in taps(back, out.shape, (3, 2), (2, 1), 1):
         target += g / divisor
-    expect(x.grad, back[:, :, 1:-1, 1:-1], call=f"{call}: gradient")
+    expect(x.grad, back[:, :, 1:-1, 1:-1], call=f"gradient of {call}")
 
 
 def normalised(x, mean, var, gamma, beta, eps=1e-5):
@@ -401,7 +405,7 @@ def test_batch_norm_in_evaluation(rng):
     g = rng.standard_normal(out.shape).astype(np.float32)
     out.backward(Tensor(g))
     slope = (state["weight"] / np.sqrt(state["running_var"] + 1e-5)).reshape(-1, 1, 1)
-    expect(x.grad, g * slope, call="BatchNorm2d(3).eval(): gradient of x", rtol=1e-4)
+    expect(x.grad, g * slope, call="gradient of x, BatchNorm2d(3).eval()", rtol=1e-4)
 
 
 @asks("functionality", step=8, of="normalisation_gradients", hint="x also moves mean and variance")
@@ -427,7 +431,7 @@ def test_batch_norm_gradients(rng):
                 moved[place][index] += step
                 ends.append(loss(*moved))
             slopes[index] = (ends[0] - ends[1]) / 2e-6
-        expect(tensor.grad, slopes, call=f"BatchNorm2d: gradient of {what}", rtol=1e-5, atol=1e-6)
+        expect(tensor.grad, slopes, call=f"gradient of {what}, BatchNorm2d", rtol=1e-5, atol=1e-6)
 
 
 @asks("integration", step=8, of="BatchNorm2d", hint="evaluation must not depend on the neighbours")

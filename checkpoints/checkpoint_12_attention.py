@@ -178,7 +178,12 @@ def test_attention_is_there():
     expect_equal(layer(x).shape, (2, 3, 4), call="MultiHeadAttention(4, 2)(x).shape")
 
 
-@asks("functionality", step=1, of="attention_by_steps", hint="softmax of q·k / √D, along the keys")
+@asks(
+    "functionality",
+    step=1,
+    of="attention_by_steps",
+    hint="a sum of D products grows with D; and the keys compete",
+)
 def test_two_tokens_by_hand():
     """Attend with queries [2, 0, 0, 0] and 0, keys [1, 0, 0, 0] and 0, values 10 and 20."""
     out, weights = attention_by_steps(*tensors(Q, K, V))
@@ -201,7 +206,12 @@ def test_steps_with_masks(rng):
         expect(weights, by_loops(q, k, eyes, mask), call=f"weights, mask: {name}")
 
 
-@asks("functionality", step=2, of="causal_mask", hint="query i stands at place past + i")
+@asks(
+    "functionality",
+    step=2,
+    of="causal_mask",
+    hint="query i stands at place past + i: what is the last it sees?",
+)
 def test_causal_mask():
     """Write the masks of 3 tokens, and of 2 tokens that follow 2 others."""
     wanted = [[True, False, False], [True, True, False], [True, True, True]]
@@ -317,7 +327,12 @@ def test_self_attention(rng):
     expect(causal, by_loops(q, k, v, back), call="SelfAttention(x, is_causal=True)", rtol=1e-4)
 
 
-@asks("functionality", step=6, of="split_heads", hint="(B, T, H, D) first, then move the axes")
+@asks(
+    "functionality",
+    step=6,
+    of="split_heads",
+    hint="cut the last axis first; moving axes is another operation",
+)
 def test_heads_keep_their_features():
     """Split two tokens [0, 1, 2, 3], [4, 5, 6, 7] into two heads, and merge them again."""
     x = np.arange(8.0).reshape(1, 2, 4)

@@ -155,15 +155,27 @@ def test_names_are_there():
     expect_equal(conv(Tensor(np.zeros((1, 1, 5, 5)))).shape, (1, 2, 3, 3), call="QuantizedConv2d")
 
 
-@asks("functionality", step=1, of="choose_qparams", hint="256 marks have how many gaps? 0 is one")
+@asks(
+    "functionality",
+    step=1,
+    of="choose_qparams",
+    hint="256 marks have how many gaps? and 0 must be a mark",
+)
 def test_scale_and_zero_point_by_hand():
-    """Choose them for -1 to 3, 2 to 4 and -5 to -1; and symmetric, for -1 to 3 and 0 to 0."""
+    """Choose scale and zero point for -1 to 3, 2 to 4, -5 to -1; symmetric for -1 to 3, 0 to 0."""
     scale, zero_point = choose_qparams([-1, 2, -5], [3, 4, -1])
-    expect(scale, np.array([4, 4, 5]) / 255, call="scale of three ranges", dtype=np.float32)
-    expect(zero_point, [-64, -128, 127], call="zero_point of three ranges")
+    expect(
+        scale,
+        np.array([4, 4, 5]) / 255,
+        call="scales of choose_qparams(low, high)",
+        dtype=np.float32,
+    )
+    expect(zero_point, [-64, -128, 127], call="zero points of choose_qparams(low, high)")
     scale, zero_point = choose_qparams([-1, 0], [3, 0], symmetric=True)
-    expect(scale, [3 / 127, 1], call="scale, symmetric", dtype=np.float32)
-    expect(zero_point, [0, 0], call="zero_point, symmetric")
+    expect(
+        scale, [3 / 127, 1], call="scales of choose_qparams(…, symmetric=True)", dtype=np.float32
+    )
+    expect(zero_point, [0, 0], call="zero points of choose_qparams(…, symmetric=True)")
 
 
 @asks("functionality", step=1, of="quantize", hint="what becomes of 138, cast to int8?")
@@ -215,12 +227,18 @@ def test_ranges_run_over_batches(rng):
         extremes.observe(Tensor(batch))
         clipped.observe(batch)
     every = np.concatenate(batches)
-    expect([extremes.low, extremes.high], [every.min(), every.max()], call="minmax: low, high")
+    expect(
+        [extremes.low, extremes.high],
+        [every.min(), every.max()],
+        call="Calibrator(): low, high after 3 batches",
+    )
     ends = [np.percentile(batch, [10, 90]) for batch in batches]
     wanted = np.average(ends, axis=0, weights=[50, 10, 200])
-    expect([clipped.low, clipped.high], wanted, call="percentile 90: low, high")
+    expect([clipped.low, clipped.high], wanted, call="Calibrator('percentile', 90): low, high")
     scale, _ = clipped.qparams()
-    expect(scale, (wanted[1] - wanted[0]) / 255, call="percentile 90: scale", rtol=1e-4)
+    expect(
+        scale, (wanted[1] - wanted[0]) / 255, call="Calibrator('percentile', 90): scale", rtol=1e-4
+    )
 
 
 @asks("functionality", step=3, of="integer_matmul", hint="float32 is exact up to 2**24 only")

@@ -219,7 +219,12 @@ def test_memo_tells_questions_apart(rng):
     expect_equal(len(computed()), 5, call="questions computed of 7", hint="bytes, shape and dtype")
 
 
-@asks("functionality", step=2, of="KVCache.append", hint="old and new, of this layer")
+@asks(
+    "functionality",
+    step=2,
+    of="KVCache.append",
+    hint="what is handed out: the new tokens, or all of this layer?",
+)
 def test_cache_returns_old_and_new(rng):
     """Append 3, 1 and 2 tokens to two layers, and look at all that each call returns."""
     cache = KVCache(GPTConfig(n_layer=2, n_head=3, n_embd=12), 2, 6, "float64")
@@ -228,7 +233,7 @@ def test_cache_returns_old_and_new(rng):
         for i in (0, 1):
             new = Tensor(k[i, :, :, start:end]), Tensor(v[i, :, :, start:end])
             keys, values = cache.append(i, *new)
-            call = f"append({i}, tokens {start} to {end - 1})"
+            call = f"append({i}, tokens[{start}:{end}])"
             expect(keys, k[i, :, :, :end], call=f"keys of {call}")
             expect(values, v[i, :, :, :end], call=f"values of {call}")
             expect_equal(cache.length, (start, end)[i], call=f"length after {call}")
@@ -280,7 +285,7 @@ def test_attention_in_parts(rng):
         cache = KVCache(GPTConfig(n_layer=2, n_head=2, n_embd=6), 2, 7, "float64")
         for a, b in pairwise(cuts):
             got = attend_cached(attention, Tensor(x[:, a:b]), cache, 1)
-            expect(got, expected[:, a:b], call=f"attend_cached(tokens {a} to {b - 1})")
+            expect(got, expected[:, a:b], call=f"attend_cached(x[:, {a}:{b}])")
 
 
 @asks("functionality", step=4, of="read", hint="where does the first new token stand?")
@@ -291,7 +296,9 @@ def test_reading_in_parts(rng):
         cache = KVCache(model.config, 2, dtype="float64")
         for a, b in pairwise(cuts):
             got = read(model, ids[:, a:b], cache)
-            expect(got, reference_next(state, ids[:, :b]), call=f"read(tokens {a} to {b - 1})")
+            expect(
+                got, reference_next(state, ids[:, :b]), call=f"read(model, ids[:, {a}:{b}], cache)"
+            )
             expect_equal(cache.length, b, call=f"length after reading {b} tokens")
 
 

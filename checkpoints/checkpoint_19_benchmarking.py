@@ -214,7 +214,12 @@ def test_samples(rng):
     expect(none, [7.0], call="measure(work, warmup=0, repeats=1)")
 
 
-@asks("functionality", step=2, of="percentile", hint="at place q/100 · (n - 1), or between")
+@asks(
+    "functionality",
+    step=2,
+    of="percentile",
+    hint="place q/100 · (n - 1) may lie between two samples",
+)
 def test_percentiles(rng):
     """Take percentiles of [40, 10, 20] and of random samples, from 0 to 100."""
     expect(percentile([40, 10, 20], 90), 36, call="percentile([40, 10, 20], 90)")
@@ -316,7 +321,12 @@ def test_arrivals(rng):
     expect(gaps, wanted, call=f"gaps of arrival_times(8.0, 4000, {seed})", atol=1e-8)
 
 
-@asks("functionality", step=4, of="queue_latencies", hint="begin when the last one is done")
+@asks(
+    "functionality",
+    step=4,
+    of="queue_latencies",
+    hint="a query begins when it is there and the server is free",
+)
 def test_queue(rng):
     """Serve 4 queries by hand, then 300 at random, nearly as many as the server can."""
     by_hand = queue_latencies(np.array([0.0, 1, 2, 9]), np.array([3.0, 1, 1, 1]))

@@ -533,7 +533,12 @@ def test_buckets(rng):
         rollout.decide()
 
 
-@asks("functionality", step=5, of="Rollout.decide", hint="one test a stage; pooled, one-sided")
+@asks(
+    "functionality",
+    step=5,
+    of="Rollout.decide",
+    hint="worse by more than chance? one side; errors are pooled",
+)
 def test_decisions():
     """Decide with few answers, equal errors, more errors (z = 2.2 and 3.3), and fewer."""
     cases = [(10, 10, "advance"), (10, 22, "advance"), (10, 30, "rollback"), (40, 10, "advance")]
@@ -543,16 +548,25 @@ def test_decisions():
         expect_equal(WORK.decisions(bad, bad_c), ["wait", wanted, after], call=call)
 
 
-@asks("functionality", step=6, of="Submission.score", hint="accuracy first, then the root")
+@asks(
+    "functionality",
+    step=6,
+    of="Submission.score",
+    hint="first the gate; and ratios multiply: what is their mean?",
+)
 def test_score():
     """Score the worked example, one that is exactly a point worse, and one that is too bad."""
     base = Submission("base", 0.96, 4000, 0.0144)
     small = Submission("small", 0.96, 1000, 0.01)
-    expect(small.score(base), 2.4, call="score of 4 x smaller, 1.44 x faster")
-    expect(Submission("less", 0.95, 4000, 0.0144).score(base), 0.95 / 0.96, call="a point worse")
+    expect(small.score(base), 2.4, call="score of 4 × smaller, 1.44 × faster")
+    expect(
+        Submission("less", 0.95, 4000, 0.0144).score(base),
+        0.95 / 0.96,
+        call="score of 1 point worse",
+    )
     expect(Submission("bad", 0.949, 1, 1e-6).score(base), 0, call="score of 1.1 points worse")
     expect(Submission("better", 0.98, 8000, 0.0144).score(base), 0.98 / 0.96 / math.sqrt(2),
-           call="score of 2 x larger, 2 points better")  # fmt: skip
+           call="score of 2 × larger, 2 points better")  # fmt: skip
 
 
 @asks("functionality", step=6, of="Leaderboard.ranked", hint="equal scores share a rank")
