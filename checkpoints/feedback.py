@@ -212,7 +212,8 @@ def _wrong_values(
     if got.ndim:
         first = _first(wrong)
         one = _show_both(expected[first], got[first])
-        facts.insert(0, f"expected {one[0]} at {list(first)}, got {one[1]}")
+        place = f"at {list(first)}"
+        facts[:0] = [f"expected {one[0]} {place}, got {one[1]}", f"got {one[1]} {place}"]
     if got.size <= ARRAY_ITEMS_SHOWN:
         sides = dict(zip(("expected", "got"), _show_both(expected, got), strict=True))
         facts.insert(0, f"expected {sides['expected']}, got {sides['got']}")
@@ -274,8 +275,10 @@ def expect_equal(
     if not isinstance(same, bool | np.bool_) or not same:
         sides = _show_both(expected, got)
         whole, parting = f"expected {sides[0]}, got {sides[1]}", _parting(got, expected)
+        place, _, values = parting.removeprefix("first ").partition(": expected ")
+        short = f"got {values.rpartition(', got ')[2]} {place}" if values else whole
         raise Mismatch(
-            _fitting(call, whole, parting or whole, "not the expected value"),
+            _fitting(call, whole, parting or whole, short, "not the expected value"),
             call=call,
             expected=sides[0],
             got=sides[1],
