@@ -489,7 +489,7 @@ def test_two_layers_and_a_loss(rng):
     loss = (((x @ w1.T + b1).clip(min=0) @ w2.T + b2 - y) ** 2).mean()
     a, v1, c1, v2, c2, t = arrays
     wanted = ((np.maximum(a @ v1.T + c1, 0) @ v2.T + c2 - t) ** 2).mean()
-    expect(loss, wanted, call="mean((relu(x @ w1.T + b1) @ w2.T + b2 - y) ** 2)")
+    expect(loss, wanted, call="loss, mean((relu(x @ w1.T + b1) @ w2.T + b2 - y) ** 2)")
 
 
 @asks("integration", step=4, of="apply", hint="every operation of the loop passes through apply")

@@ -38,6 +38,26 @@ from tinytorch.core.activations import (
 )
 from tinytorch.core.tensor import Tensor
 
+FUNCTIONS = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "silu": silu,
+    "gelu": gelu,
+    "softmax": softmax,
+    "log_softmax": log_softmax,
+}
+CLASSES = {
+    "ReLU": ReLU,
+    "LeakyReLU": LeakyReLU,
+    "Sigmoid": Sigmoid,
+    "Tanh": Tanh,
+    "SiLU": SiLU,
+    "GELU": GELU,
+    "Softmax": Softmax,
+    "LogSoftmax": LogSoftmax,
+}
 EXTREMES = [-1e4, -1e3, -100.0, 0.0, 100.0, 1e3, 1e4]
 
 WATCH = probe('''
@@ -97,18 +117,18 @@ def softmax_along(x, axis):
 def test_functions_are_there():
     """Call each of the eight functions on a (2, 3) tensor."""
     x = np.array([[-1.0, 0.0, 2.0], [3.0, -0.5, 1.0]], dtype=np.float32)
-    for function in (relu, leaky_relu, sigmoid, tanh, silu, gelu, softmax, log_softmax):
+    for name, function in FUNCTIONS.items():
         out = function(Tensor(x))
-        expect_equal(out.shape, (2, 3), call="activation(x).shape")
-        expect_equal(out.dtype, np.dtype(np.float32), call="activation(x).dtype")
+        expect_equal(out.shape, (2, 3), call=f"{name}(x).shape")
+        expect_equal(out.dtype, np.dtype(np.float32), call=f"{name}(x).dtype")
 
 
 @asks("imports", step=6, of="Activation.forward", hint="an object calls its function")
 def test_objects_are_there():
     """Make each of the eight classes without arguments and call the object on a tensor."""
     x = np.array([[-1.0, 0.0, 2.0]])
-    for kind in (ReLU, LeakyReLU, Sigmoid, Tanh, SiLU, GELU, Softmax, LogSoftmax):
-        expect_equal(kind()(Tensor(x)).shape, (1, 3), call="Activation()(x).shape")
+    for name, kind in CLASSES.items():
+        expect_equal(kind()(Tensor(x)).shape, (1, 3), call=f"{name}()(x).shape")
 
 
 @asks("functionality", step=1, of="relu", hint="the larger of x and 0, for every element")
@@ -278,9 +298,9 @@ def test_a_batch_is_its_rows(rng):
 @asks("integration", step=1, of="relu", hint="use the primitive, so that apply can record")
 def test_activations_take_part_in_the_graph():
     """Call each activation on a tensor that requires grad: the result must require it too."""
-    for function in (relu, leaky_relu, sigmoid, tanh, silu, gelu, softmax, log_softmax):
+    for name, function in FUNCTIONS.items():
         out = function(Tensor([[1.0, -2.0]], requires_grad=True))
-        call = "activation(x).requires_grad"
+        call = f"{name}(x).requires_grad"
         expect_true(out.requires_grad is True, call=call, expected="True", got="False")
 
 

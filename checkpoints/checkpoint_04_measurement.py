@@ -92,8 +92,15 @@ def each(function, *arrays):
 def test_losses_are_there():
     """Make one of each loss, aliases too, and measure a perfect prediction."""
     p, t = Tensor([[0.0, 1.0]]), Tensor([[0.0, 1.0]])
-    for kind in (MSELoss, MeanSquaredError, L1Loss, HuberLoss, BCELoss, BinaryCrossEntropyLoss):
-        expect(kind()(p, t), 0.0, call="Loss()(p, p)", dtype=np.float32)
+    for name, kind in {
+        "MSELoss": MSELoss,
+        "MeanSquaredError": MeanSquaredError,
+        "L1Loss": L1Loss,
+        "HuberLoss": HuberLoss,
+        "BCELoss": BCELoss,
+        "BinaryCrossEntropyLoss": BinaryCrossEntropyLoss,
+    }.items():
+        expect(kind()(p, t), 0.0, call=f"{name}()(p, p)", dtype=np.float32)
     expect(BCEWithLogitsLoss()(Tensor([[50.0]]), Tensor([[1.0]])), 0.0, call="BCEWithLogitsLoss()")
     expect(CrossEntropyLoss()(Tensor([[0.0, 50.0]]), [1]), 0.0, call="CrossEntropyLoss()(x, y)")
     expect(NLLLoss()(Tensor([[-5.0, 0.0]]), [1]), 0.0, call="NLLLoss()(x, y)")
@@ -147,9 +154,14 @@ def test_shapes_must_match():
     """Compare predictions of shape (4, 1) with targets of shape (4,)."""
     p, t = Tensor([[1.0], [2.0], [3.0], [4.0]]), Tensor([1.0, 2.0, 3.0, 4.0])
     expect(mse_loss(p.reshape(4), t), 0.0, call="mse_loss(p, p)")
-    for loss in (mse_loss, l1_loss, huber_loss, binary_cross_entropy_with_logits):
+    for name, loss in {
+        "mse_loss": mse_loss,
+        "l1_loss": l1_loss,
+        "huber_loss": huber_loss,
+        "binary_cross_entropy_with_logits": binary_cross_entropy_with_logits,
+    }.items():
         words = ["(4, 1)", "(4,)"]
-        expect_raises(ValueError, loss, p, t, call="loss(p (4, 1), t (4,))", mentions=words)
+        expect_raises(ValueError, loss, p, t, call=f"{name}(p, t)", mentions=words)
 
 
 @asks(
@@ -323,12 +335,18 @@ def test_losses_take_part_in_the_graph():
     """Call each loss with predictions that require grad: the result must require it too."""
     x = Tensor([[0.2, 0.7], [0.9, 0.4]], requires_grad=True)
     t, y = Tensor([[0.0, 1.0], [1.0, 1.0]]), [1, 0]
-    pairs = [(loss, t) for loss in (mse_loss, l1_loss, huber_loss, binary_cross_entropy)]
-    pairs += [(binary_cross_entropy_with_logits, t), (nll_loss, y), (cross_entropy, y)]
-    for loss, targets in pairs:
+    for name, loss, targets in (
+        ("mse_loss", mse_loss, t),
+        ("l1_loss", l1_loss, t),
+        ("huber_loss", huber_loss, t),
+        ("binary_cross_entropy", binary_cross_entropy, t),
+        ("binary_cross_entropy_with_logits", binary_cross_entropy_with_logits, t),
+        ("nll_loss", nll_loss, y),
+        ("cross_entropy", cross_entropy, y),
+    ):
         out = loss(x, targets)
-        expect_equal(out.shape, (), call="loss(x, targets).shape")
-        call = "loss(x, targets).requires_grad"
+        expect_equal(out.shape, (), call=f"{name}(x, targets).shape")
+        call = f"{name}(x, targets).requires_grad"
         expect_true(out.requires_grad is True, call=call, expected="True", got="False")
 
 

@@ -46,8 +46,8 @@ def place_of(rung: Checkpoint, words: Mapping[str, Any], call: str) -> str:
     try:
         module = parse(read_text(ROOT, rung.source), rung.source)
         line = module.place(words["of"], step, call)
-        named = module.named(call) if words["kind"] == "imports" else None
-        if named is not None:  # such a test is about every step
+        named = module.named(call, words["kind"])
+        if named is not None:
             line, step = named, module.step_of(named)
     except FileProblem as problem:
         return str(problem)

@@ -364,7 +364,7 @@ def expect_raises(
             hint=hint,
         ) from None
     else:
-        plain = isinstance(result, str | bool | int | float | list | tuple | np.ndarray)
+        plain = isinstance(result, str | bytes | bool | int | float | list | tuple | np.ndarray)
         got = "no error" + (f", but {show(result)}" if plain else "")
         raise Mismatch(
             f"{call}: expected {names}, got no error",

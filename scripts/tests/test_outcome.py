@@ -128,3 +128,19 @@ def test_the_line_to_open_for_a_missing_name_is_that_of_the_nearest(tmp_path):
         line, found = places.missing(name, rung)
         assert found == near
         assert lines[line - 1].startswith(start) if start else line is None
+
+
+@pytest.mark.parametrize(
+    ("error", "fact"),
+    [
+        (
+            TypeError("an object of type Tensor is not an array: judge its values, x.numpy()"),
+            "expected plain numbers, got a Tensor",
+        ),
+        (ValueError("too many values to unpack (expected 2)"), "too many values to unpack"),
+    ],
+)
+def test_what_a_test_cannot_use_is_said_in_a_students_words(error, fact):
+    status, parts = judge(error, "take")
+    assert status == "failed"
+    assert parts["headline"].startswith(f"take: its result does not fit: {fact}")

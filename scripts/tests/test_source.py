@@ -169,7 +169,7 @@ def test_no_text_crashes_the_parser(text):
 
 
 def test_the_line_to_open_is_that_of_what_a_call_names():
-    """A property at the end of a call is found too; a test of every name may be of any step."""
+    """A property at the end of a call is found too; a test of the whole may be of any step."""
     module = parse(
         "# %% [markdown]\n# ## Step 1: Rates\n# %%\n#| default_exp core.x\n# %%\n#| export\n"
         "class Roof:\n"
@@ -183,7 +183,10 @@ def test_the_line_to_open_is_that_of_what_a_call_names():
     assert module.place("Roof.reach", 1, "Roof(4, 2).ridge") == lines["Roof.ridge"]
     assert module.place("Roof.reach", 1, "Roof(4, 2).reach(1)") == lines["Roof.reach"]
     assert module.place("Roof.reach", 1, "total(x)") == lines["Roof.reach"]
-    assert module.named("total([1, 2]).shape") == lines["total"]
-    assert module.named("the sign of Roof.reach(…)") == lines["Roof.reach"]
-    assert module.named("x.total") == lines["total"]
-    assert module.named("(x * 2) of nothing") is None
+    assert module.named("total([1, 2]).shape", "imports") == lines["total"]
+    assert module.named("the sign of Roof.reach(…)", "imports") == lines["Roof.reach"]
+    assert module.named("x.total", "imports") == lines["total"]
+    assert module.named("(x * 2) of nothing", "imports") is None
+    assert module.named("total(x).requires_grad", "integration") == lines["total"]
+    assert module.named("the loss, total(x)", "integration") is None
+    assert module.named("total(x)", "functionality") is None

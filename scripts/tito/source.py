@@ -102,11 +102,19 @@ class ModuleSource:
             of = next((name for name in steps if ending and name.endswith(ending[1])), of)
         return self.locate(of)
 
-    def named(self, call: str) -> int | None:
-        """The line of the first function or class that a call names, whatever its step."""
+    def named(self, call: str, kind: str) -> int | None:
+        """The line of what a call names, for a test that is about more than its own step.
+
+        One of every name (kind "imports") means the first function or class that its call names;
+        one of the whole ("integration") means the step's function that its call begins with.
+        """
+        if kind == "integration":
+            begin = re.match(r"\w+(?=\()", call)
+            known = {region.name for region in self.regions}
+            return self.definitions[begin[0]] if begin and begin[0] in known else None
         for name in re.findall(r"[A-Za-z_][\w.]*(?=\()|^[\w.]+$", call):
             for candidate in (name, name.rpartition(".")[2]):
-                if candidate in self.definitions:
+                if kind == "imports" and candidate in self.definitions:
                     return self.definitions[candidate]
         return None
 

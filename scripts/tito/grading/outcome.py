@@ -5,7 +5,7 @@ import re
 import types
 from typing import Any
 
-from checkpoints.feedback import Mismatch, show
+from checkpoints.feedback import Mismatch
 from tito.isolation import (
     MissingModule,
     MissingName,
@@ -24,6 +24,7 @@ HINTS = {
     "RecursionError": "it calls itself too deeply: does it never end, or should it be a loop?",
     "AttributeError": "that has no such name: a slip of the pen, or an object of another kind?",
     "MemoryError": "more memory was asked for than there is: which array grows, and how far?",
+    "ZeroDivisionError": "here 0 is divided by: what should come out when there is nothing?",
     "SystemExit": "a function gives back a result or raises an error; it does not end Python",
 }
 CRASH = "did an array, or a chain of calls, grow without end? or was Python itself ended?"
@@ -40,6 +41,7 @@ NOTHING = "None came in: did a step give nothing back, as a function without ret
 _NOT_THERE = re.compile(
     r"cannot import name '(?P<name>\w+)' from 'tinytorch\.core\.(?P<module>\w+)' .*"
 )
+_INSIDE = re.compile(r"an object of type (?P<kind>\w+) (is not an array|has no truth value)")
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
 
@@ -152,8 +154,11 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
                 parts |= _missing(lost["name"], fact, SPELLING, lost["module"])
             return "error", parts
         return ("failed" if error.kind in ("raised", "unsendable") else "error"), parts
-    got = f"{type(error).__name__}: {show(str(error))}"
-    parts = {"headline": fit(f"{of}: its result could not be used"), "got": got}
+    fact = str(error)
+    if inside := _INSIDE.match(fact):
+        fact = f"expected plain numbers, got a {inside['kind']}"
+    parts = {"headline": fit(f"{of}: its result does not fit: {fact}")}
+    parts["got"] = f"{type(error).__name__}: {fact}" if parts["headline"].endswith("…") else ""
     if isinstance(error, AttributeError):
         parts |= _absent(error, of)
     return "failed", parts

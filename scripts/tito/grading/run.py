@@ -178,12 +178,12 @@ class _Places:
         except FileProblem:
             return None
 
-    def named(self, file: str, call: str) -> int | None:
+    def named(self, file: str, call: str, kind: str) -> int | None:
         """The line where what a call names is defined, such as that of sum for `Tensor.sum`."""
         rung = self.rung("", file)
         module = self.source(rung) if rung else None
         try:
-            return module.named(call) if module else None
+            return module.named(call, kind) if module else None
         except FileProblem:
             return None
 
@@ -260,8 +260,8 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         if "<" not in own[-1].function:
             headline = named_after(headline, outcome.of, own[-1].function)
     call = parts.get("called") or parts.get("call")
-    if not own and outcome.kind == "imports" and call:  # such a test is about every step
-        found = places.named(file, call)
+    if not own and call:
+        found = places.named(file, call, outcome.kind)
         line, step = (found, places.step(file, found)) if found else (line, step)
     about = places.rung(parts["module"], file) if parts.get("missing") else None
     if about is not None:
