@@ -461,10 +461,14 @@ def test_one_seed_repeats_all_randomness(rng):
     core.manual_seed(seed)
     expect(core.randn(200, 50), normal, dtype=F32, call="randn(200, 50) after the same seed")
     expect(core.rand(200, 50), uniform, dtype=F32, call="rand(200, 50) after the same seed")
-    expect_true(bool((normal != again).any()), call="randn twice", expected="new numbers", got="")
+    expect_true(
+        bool((normal != again).any()), call="randn twice", expected="new numbers", got="the same"
+    )
     core.manual_seed(seed + 1)
     fresh = core.randn(200, 50).numpy()
-    expect_true(bool((fresh != normal).any()), call="another seed", expected="new numbers", got="")
+    expect_true(
+        bool((fresh != normal).any()), call="another seed", expected="new numbers", got="the same"
+    )
     expect([normal.mean(), normal.std()], [0, 1], atol=0.06, call="mean and deviation of randn")
     expect([uniform.mean(), uniform.std()], [0.5, 12**-0.5], atol=0.02, call="those of rand")
     inside = bool(uniform.min() >= 0 and uniform.max() < 1)

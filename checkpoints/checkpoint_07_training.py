@@ -282,9 +282,9 @@ def test_accuracy_of_unequal_batches():
     expect(accuracy.compute(), 0.0, call="Accuracy().compute() before any batch")
     accuracy.update(np.array([0, 1, 2, 0]), np.array([0, 1, 2, 1]))
     accuracy.update(np.array([2]), np.array([0]))
-    expect(accuracy.compute(), 0.6, call="compute() after 3 of 4 and 0 of 1")
+    expect(accuracy.compute(), 0.6, call="Accuracy.compute() after 3 of 4, then 0 of 1")
     accuracy.reset()
-    expect(accuracy.compute(), 0.0, call="compute() after reset()")
+    expect(accuracy.compute(), 0.0, call="Accuracy.compute() after reset()")
 
 
 @asks("functionality", step=2, of="compute_confusion_matrix", hint="which of the two is the row?")

@@ -276,12 +276,18 @@ def test_epochs_differ_and_a_seed_repeats_them(rng):
     expect_true(first != y.tolist(), call="shuffle=True", expected="a random order", got=first[:8])
     expect_true(
         first != second,
-        call="two epochs",
+        call="DataLoader",
         expected="different orders",
         got=f"{second[:5]} … in both",
     )
-    expect_equal([labels_of(b), labels_of(b)], [first, second], call="two epochs, the same seed")
-    expect_true(third != first, call="another seed", expected="another order", got=third[:8])
+    expect_equal(
+        [labels_of(b), labels_of(b)],
+        [first, second],
+        call="two epochs of DataLoader, the same seed",
+    )
+    expect_true(
+        third != first, call="DataLoader, another seed", expected="another order", got=third[:8]
+    )
     resumed.set_epoch(1)
     expect_equal(labels_of(resumed), second, call="epoch 1 after loader.set_epoch(1)")
 

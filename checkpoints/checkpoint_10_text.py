@@ -263,8 +263,8 @@ def test_encoding_applies_merges_in_the_order_learned(rng):
 def test_any_unicode_text_round_trips(rng):
     """Encode and decode texts of all scripts, also those that training never saw."""
     emoji = BPETokenizer().train("🙂🙂🙂", 256)
-    expect_equal(emoji.decode([240, 159, 153, 130]), "🙂", call="decode of four bytes of 🙂")
-    expect_equal(emoji.decode([65, 240, 159]), "A\ufffd", call="decode of half a character")
+    expect_equal(emoji.decode([240, 159, 153, 130]), "🙂", call="decode(the four bytes of 🙂)")
+    expect_equal(emoji.decode([65, 240, 159]), "A\ufffd", call="decode(half a character)")
     tokenizer = BPETokenizer().train(mixed_text(rng, 2000), 400)
     for text in (mixed_text(rng), babble(rng, 20), "", "\x00\r\n", "\u2028 \u00a0\U0010ffff"):
         ids = np.array(tokenizer.encode(text), int)

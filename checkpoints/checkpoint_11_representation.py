@@ -169,7 +169,7 @@ def test_repeated_ids_collect_their_gradients():
     table = Tensor(TABLE, requires_grad=True)
     embedding([2, 0, 2], table).backward(np.array([[1, 1], [10, 10], [100, 100]], np.float32))
     wanted = [[10, 10], [0, 0], [101, 101]]
-    expect(table.grad, wanted, call="gradient of the table", dtype=np.float32)
+    expect(table.grad, wanted, call="gradient of embedding(ids, table)", dtype=np.float32)
 
 
 @asks("functionality", step=2, of="lookup_rule", hint="runs of equal ids, from start to next start")
@@ -260,9 +260,14 @@ def test_encoding_is_added_along_the_sequence(rng):
     for shape in ((4, 5), (4, 4, 5), (2, 7, 5)):
         x = rng.normal(size=shape).astype(np.float32)
         wanted = x + waves[: shape[-2]]
-        expect(layer(Tensor(x)), wanted, call=f"layer(x of shape {shape})", dtype=np.float32)
+        expect(
+            layer(Tensor(x)),
+            wanted,
+            call=f"PositionalEncoding(5)(x of shape {shape})",
+            dtype=np.float32,
+        )
     call, hint = (
-        "layer(zeros, offset=2)",
+        "PositionalEncoding(5)(zeros, offset=2)",
         "offset says at which place the first of these tokens stands",
     )
     expect(layer(Tensor(np.zeros((2, 5))), offset=2), waves[2:4], call=call, atol=2e-6, hint=hint)
@@ -298,7 +303,11 @@ def test_learned_places(rng):
     layer, x = LearnedPositionalEmbedding(4, max_len=5), rng.normal(size=(3, 2, 4))
     weight = layer.weight.numpy().copy()
     expect_equal(WORK.names(layer), ["weight"], call="names of the parameters")
-    expect(layer(Tensor(x), offset=1), x + weight[1:3], call="layer(x, offset=1)")
+    expect(
+        layer(Tensor(x), offset=1),
+        x + weight[1:3],
+        call="LearnedPositionalEmbedding(…)(x, offset=1)",
+    )
     layer(Tensor(x), offset=1).backward(np.ones(x.shape))
     expect(layer.weight.grad.numpy()[:, 0], [0, 3, 3, 0, 0], call="gradient of the places")
     start = LearnedPositionalEmbedding(60, 60).weight.numpy().std()

@@ -234,7 +234,7 @@ def test_the_smallest_magnitudes_go(rng):
     call = "magnitude_mask([1, -2, 3, -4], 0.5)"
     expect(magnitude_mask(np.array([1.0, -2, 3, -4]), 0.5), [False, False, True, True], call=call)
     equal = magnitude_mask(np.ones((2, 5)), 0.7)
-    expect_equal(int(equal.sum()), 3, call="entries kept of ten equal ones, sparsity 0.7")
+    expect_equal(int(equal.sum()), 3, call="kept by magnitude_mask(ten equal numbers, 0.7)")
     weight = rng.normal(size=(5, 4, 3))
     for share in (0.0, 0.58, 0.9):
         mask = magnitude_mask(Tensor(weight), share)
@@ -279,7 +279,7 @@ def test_masks_survive_training(rng):
         expect_equal(sum(zeros), 24, call="all " + total)
         pairs = zip(before, after, strict=True)
         held = [int(((new == 0) & (old == 0)).sum()) for old, new in pairs]
-        expect_equal(held, zeros, call=f"zeros left after 4 steps, {scope!r}")
+        expect_equal(held, zeros, call=f"zeros 4 steps after prune, {scope!r}")
         for old, new in zip(before, after, strict=True):
             expect(new == 0, old == 0, call=call + ": which are zero")
             moved = bool((np.abs(new - old)[old != 0] > 0).all())

@@ -202,7 +202,9 @@ def test_memo_by_hand():
     memo, computed = BESIDE.counted(2)
     a, b, c = np.ones(1), np.full(1, 2.0), np.full(1, 3.0)
     expect_equal([float(memo(x)) for x in (a, b, a, c, a, b)], [1, 2, 1, 3, 1, 2], call="answers")
-    expect_equal([int(x) for x in computed()], [1, 2, 3, 2], call="what the memo computed")
+    expect_equal(
+        [int(x) for x in computed()], [1, 2, 3, 2], call="what Memo(…, capacity=2) computed"
+    )
     expect_equal((memo.hits, memo.calls), (2, 6), call="(hits, calls)")
     expect(memo.hit_rate, 1 / 3, call="hit_rate")
 

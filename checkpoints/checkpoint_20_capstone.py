@@ -452,7 +452,7 @@ def test_every_request_has_an_answer():
     failed = WORK.ask([("POST", "/predict", good), ("GET", "/health", "")], broken=True)
     hint = "what is raised, and is no Refusal, becomes a 500"
     statuses = [response[0] for response in failed]
-    expect_equal(statuses, [500, 200], call="statuses with a model that fails", hint=hint)
+    expect_equal(statuses, [500, 200], call="statuses of handle(…), a model that fails", hint=hint)
 
 
 @asks("functionality", step=3, of="InferenceServer.predict", hint="503, and cancel the rest")
@@ -544,7 +544,7 @@ def test_decisions():
     cases = [(10, 10, "advance"), (10, 22, "advance"), (10, 30, "rollback"), (40, 10, "advance")]
     for bad, bad_c, wanted in (*cases, (0, 0, "advance"), (200, 200, "advance")):
         after = "done" if wanted == "rollback" else "wait"
-        call = f"decisions at 199, 200, 200 answers; {bad} and {bad_c} errors"
+        call = f"decide() at 199, 200, 200 answers, {bad} and {bad_c} errors"
         expect_equal(WORK.decisions(bad, bad_c), ["wait", wanted, after], call=call)
 
 

@@ -302,7 +302,8 @@ def expect_true(
         raise TypeError(f"{call}: a verdict must be a bool of the trusted side, got {type(ok)}")
     if not ok:
         got = got if isinstance(got, str) else show(got)
-        facts = (f"expected {expected}, got {got}", f"expected {expected}", "not as expected")
+        facts = [f"expected {expected}", "not as expected"]
+        facts[:0] = [f"{facts[0]}, got {got}"] if got else []
         raise Mismatch(
             _fitting(call, *facts), call=call, expected=expected, got=got, asked=asked, hint=hint
         )
