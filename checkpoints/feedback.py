@@ -194,7 +194,7 @@ def expect(
     if dtype is not None and array.dtype != np.dtype(dtype):
         headline = f"{call}: expected dtype {np.dtype(dtype)}, got {array.dtype}"
         with np.errstate(all="ignore"):
-            sides = _sides(array, wanted.astype(dtype))
+            sides = {"expected": show(wanted.astype(dtype)), "got": show(array)}
         raise Mismatch(headline, **words, **sides)
     with np.errstate(all="ignore"):
         wrong = ~np.isclose(array, wanted, rtol=rtol, atol=atol, equal_nan=True)
