@@ -74,6 +74,18 @@ def test_the_commands_of_every_day(half_way, run, words, colour):
     assert terminal.restored
 
 
+@pytest.mark.parametrize("words", ["checkpoint run 00", "test 00", "module complete 00"])
+def test_what_lasts_names_the_test_that_runs(graded_tree, run, ladder, words):
+    """It does not wait for the first test to end; Ctrl-C ends it and says where it was."""
+    _hang(graded_tree / ladder.by_id["00"].source)
+    run(graded_tree, "export").leave()
+    terminal = run(graded_tree, *words.split())
+    terminal.wait_for("test_identity")
+    terminal.press("\x03")
+    assert terminal.leave() == 130
+    assert "interrupted" in terminal.screen.text
+
+
 @pytest.mark.parametrize("words", ["checkpoint timeline", "checkpoint timeline --horizontal"])
 @pytest.mark.parametrize("how", [{"TERM": "linux"}, {"PYTHONIOENCODING": "ascii"}])
 def test_a_poor_terminal_gets_ascii(half_way, run, words, how):

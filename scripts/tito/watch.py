@@ -13,7 +13,7 @@ from tito.ladder import Checkpoint
 from tito.progress import Progress, Rung, Stub
 from tito.recheck import CheckpointDone, Running, UnitsDone
 from tito.report import CheckpointResult, Failure, Outcome
-from tito.unittests import UnitTests
+from tito.unittests import NOT_WRITTEN, UnitTests, is_stub
 
 KEYS = {"n": "next", "h": "hint", "l": "list", "t": "timeline", "r": "reset", "q": "quit"}
 
@@ -291,7 +291,7 @@ def _wrong(state: State) -> list[Failure]:
     Of the steps that were tested the checkpoint's own failure comes first, as it says most; but
     where unit tests did not come to their end, or time was up, they say it better.
     """
-    units = [f for f in state.units.failures if not missing(f)] if state.units else []
+    units = [f for f in state.units.failures if not is_stub(f)] if state.units else []
     own = [t for t in _unpassed(state) if t.status != "not_started"]
     near = [t for t in own if t.status != "timeout" and (not state.steps or t.step in state.steps)]
     far = [t for t in own if t not in near]
@@ -305,7 +305,7 @@ def _unwritten(state: State) -> list[Failure]:
 
     A test may meet a later step before the first one left, which is the one to write.
     """
-    found = [f for f in state.units.failures if missing(f)] if state.units else []
+    found = [f for f in state.units.failures if is_stub(f)] if state.units else []
     found += _failures([t for t in _unpassed(state) if t.status == "not_started"])
     found.sort(key=lambda failure: (failure.file or "", failure.step or 0))
     if not found or not state.here.stubs or found[0].file not in (None, state.rung.source):
@@ -318,7 +318,7 @@ def _to_write(rung: Checkpoint, stub: Stub) -> Failure:
     """What a test of a stub would say."""
     step = f"step {stub.step} of " if stub.step else ""
     return Failure(
-        f"{stub.name}: not written yet ({step}module {rung.id})",
+        f"{stub.name}: {NOT_WRITTEN} ({step}module {rung.id})",
         file=rung.source,
         line=stub.line,
         step=stub.step,
@@ -334,8 +334,3 @@ def _unpassed(state: State) -> list[Outcome]:
 def _failures(tests: list[Outcome]) -> list[Failure]:
     """What some tests say."""
     return [test.failure for test in tests if test.failure]
-
-
-def missing(failure: Failure) -> bool:
-    """Whether a test met a step that is still to be written."""
-    return ": not written yet" in failure.headline

@@ -29,7 +29,8 @@ from tito.render.lines import (
 from tito.render.tree import share, side_by_side
 from tito.render.words import LOOKS, percent, points_words, rung_words
 from tito.report import Failure
-from tito.watch import KEYS, State, first_failure, goes_to, missing
+from tito.unittests import is_stub
+from tito.watch import KEYS, State, first_failure, goes_to
 
 PROSE = ("asked", "hint", "look at", "mend")  # parts that are always wrapped
 INDENT = LABEL_WIDTH + 2
@@ -235,7 +236,7 @@ def _units_line(state: State, width: int, charset: Charset) -> Line:
     if not units.ran:
         return (label, *_verdict(charset, "error", f"the unit tests{of} did not run to their end"))
     count = f"{units.passed} of {units.passed + len(units.failures)}"
-    unwritten = units.failures and all(map(missing, units.failures))
+    unwritten = units.failures and all(map(is_stub, units.failures))
     status = "passed" if units.ok else "not_started" if unwritten else "failed"
     text = f"{count} unit tests{of} pass"
     texts = [f"{text}, {units.seconds:.1f} s"] if units.ok else []

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tito.cli.actions import add_seed
 from tito.cli.console import console, quote
@@ -36,7 +36,6 @@ class Follow:
         self.ladder = ladder
         self.rungs = {rung.id: rung for rung in rungs}
         self.status = None
-        self.done = 0
         self.seen: dict[str, list[str]] = {}  # by rung, the statuses of its tests so far
         if console().is_terminal and not quiet:
             self.status = console().status("starting the workers")
@@ -55,16 +54,16 @@ class Follow:
         if self.status:
             self.status.stop()
 
-    def __call__(self, message: dict[str, str]) -> None:
-        """Show the test that has just ended."""
-        self.done += 1
-        self.seen.setdefault(message["rung"], []).append(message["status"])
+    def __call__(self, message: dict[str, Any]) -> None:
+        """Show the test that begins, or has just ended."""
+        seen = self.seen.setdefault(message["rung"], [])
+        if message["status"] != "running":
+            seen.append(message["status"])
         if self.status and message["rung"]:
             rung = self.rungs.get(message["rung"]) or self.ladder.by_id[message["rung"]]
             at = f"{len(self.seen)} of {len(self.rungs)}: " if len(self.rungs) > 1 else ""
-            self.status.update(
-                f"{at}{rung.id} {rung.name} · {self.done} tests · {quote(message['test'])}"
-            )
+            count = f"{len(seen)} of {message['tests']} tests" if message.get("tests") else ""
+            self.status.update(f"{at}{rung.id} {rung.name} · {count} · {quote(message['test'])}")
 
     def so_far(self) -> str:
         """What is known when the run is interrupted, in words; the last rung may be unfinished."""

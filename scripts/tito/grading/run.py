@@ -375,8 +375,8 @@ def run_ladder(
         snapshot: The package under test, as text.
         rungs: Which checkpoints; those without a file are skipped.
         seed: Seeds the inputs of every test.
-        progress: Called with {"rung", "test", "status", "tests"} after each test; `tests` is how
-            many the rung has.
+        progress: Called with {"rung", "test", "status", "tests"} as each test begins, its status
+            being "running", and after it; `tests` is how many the rung has.
         start: How workers start: None for the best at hand, "fork" or "spawn".
         installed: Whether the installed tool judges, or that of `root`.
         begin: Starts the process of a session; it may have one ready.

@@ -124,9 +124,16 @@ class Grading:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         """Tell the parent that one more test is done."""
-        rung = self.rung.id if self.rung else ""
-        status = self.verdicts.get(nodeid, {}).get("status", "error")
-        test = nodeid.partition("::")[2]
+        self._tell_of(nodeid, self.verdicts.get(nodeid, {}).get("status", "error"))
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell the parent which test begins."""
+        self._tell_of(nodeid, "running")
+
+    def _tell_of(self, nodeid: str, status: str) -> None:
+        """Tell the parent how a test stands."""
+        file, _, test = nodeid.partition("::")
+        rung = rung_of_file(Path(file).name, self.ladder, self.custom).id
         self.tell({"rung": rung, "test": test, "status": status, "tests": self.tests[rung]})
 
     @pytest.hookimpl(optionalhook=True)
