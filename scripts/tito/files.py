@@ -114,7 +114,8 @@ def write_atomic(path: Path, data: bytes | str) -> bool:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # what was to be written
+        if error.errno is not None:  # a system's error: what was to be written, not its first half
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
         temporary.unlink(missing_ok=True)
