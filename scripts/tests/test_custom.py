@@ -199,12 +199,21 @@ def test_names_that_are_taken_are_refused(ladder):
         ("tensor", "is rung 01 of the ladder"),
         ("05", "cannot be the name"),
         ("Mine", "already"),
+        ("c1", "C1, C2 … are the ids of custom checkpoints; choose a word"),
         ("../x", "cannot be the name"),
     ):
         with pytest.raises(LadderError, match=message):
             clean_name(ladder, (other,), wanted)
     with pytest.raises(FileProblem, match="give each its own"):
         parse_own(entry() + entry(), ladder)
+
+
+def test_an_id_means_its_checkpoint_whatever_the_others_are_called(ladder):
+    """A name that looks like an id, written by hand, does not take the id away."""
+    custom = parse_own(entry(name="rows") + entry(name="c1"), ladder)
+    assert [c.name for c in select(ladder, ["C1"], custom)] == ["rows"]
+    assert [c.name for c in select(ladder, ["C2"], custom)] == ["c1"]
+    assert [c.name for c in select(ladder, ["custom_c1"], custom)] == ["c1"]
 
 
 def test_nothing_is_left_behind_when_it_cannot_be_made(small, ladder):

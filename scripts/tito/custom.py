@@ -7,6 +7,7 @@ Both files hold the same tables.
 """
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,7 @@ from tito.source import parse
 OWN_FILE = "checkpoints/custom.toml"
 OWN_MOST = 20  # checkpoints of a student's own
 QUESTION_MOST = 400  # characters
+_LIKE_AN_ID = re.compile(r"c\d+")
 OWN_HEAD = """\
 # Checkpoints of your own, beyond the ladder; make one with: tito checkpoint new NAME
 # They run on every push and are reported beside the ladder's. They are feedback for you: a
@@ -124,6 +126,9 @@ def clean_name(ladder: Ladder, custom: tuple[Custom, ...], wanted: str) -> str:
     if not CUSTOM_NAME.fullmatch(name):
         fact = "a name is 2 to 40 of a-z, 0-9 and _, and begins with a letter"
         raise LadderError(f"{wanted!r} cannot be the name of a checkpoint: {fact}")
+    if _LIKE_AN_ID.fullmatch(name):
+        fact = "C1, C2 … are the ids of custom checkpoints"
+        raise LadderError(f"{wanted!r} cannot be the name of a checkpoint: {fact}; choose a word")
     if any(c.name == name for c in custom):
         raise LadderError(f"there is a custom checkpoint {name!r} already; choose another name")
     try:

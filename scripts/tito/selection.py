@@ -20,7 +20,9 @@ def select(ladder: Ladder, words: Iterable[str], custom: Iterable[Custom] = ()) 
         LadderError: If a word names nothing; it says what comes nearest.
     """
     chosen: set[str] = set()
-    beyond = {key: c for c in custom for key in (c.id.lower(), c.name, f"custom_{c.name}")}
+    custom = tuple(custom)
+    beyond = {key: c for c in custom for key in (c.name, f"custom_{c.name}")}
+    beyond |= {c.id.lower(): c for c in custom}  # one that is named C1 by hand has another id
     for word in words:
         for part in filter(None, word.split(",")):
             own = beyond.get(part.strip().lower().replace("-", "_"))
