@@ -103,6 +103,7 @@ def test_json_is_the_report(small_tree):
         ("module list --jsn", "tito module list has no option --jsn; did you mean: --json"),
         ("module", "say which: tito module list|start"),
         ("module complete tensr", "did you mean tensor (01_tensor)?"),
+        ("module start -1", "called '-1'; use a number 00–20 or a name from: tito module list"),
         ("module start 05", "this tree has no modules/05_autograd"),
         ("test integration", "tito test integration 05"),
         ("completion tcsh", "shell cannot be 'tcsh'; did you mean: zsh"),

@@ -64,6 +64,11 @@ def test_ranges_names_and_aliases(ladder, words, wanted):
         ("layers-autograf", "'autograf'; did you mean autograd (05_autograd)?"),
         ("autograf", "did you mean autograd (05_autograd)?"),
         ("nothing-at-all", "no module or checkpoint called 'nothing-at-all'"),
+        ("01-", "'01-' is half a range; name both ends: 01-20, or write 01 for one"),
+        ("-1", "'-1' is half a range; name both ends: 00-01, or write 01 for one"),
+        ("tensor..", "'tensor..' is half a range; name both ends: 01-20"),
+        ("-", "no module or checkpoint called '-'; use a number 00–20"),
+        ("-x-", "no module or checkpoint called '-x-'"),
     ],
 )
 def test_a_typo_gets_the_nearest_match(ladder, word, message):

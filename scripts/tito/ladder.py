@@ -179,7 +179,8 @@ class Ladder(Frozen):
             return names[key]
         from difflib import get_close_matches
 
-        near = [] if key.isdigit() else get_close_matches(key, names, n=1, cutoff=0.5)
+        a_word = any(character.isalpha() for character in key)  # no number is near another
+        near = get_close_matches(key, names, n=1, cutoff=0.5) if a_word else []
         guess = f"; did you mean {near[0]} ({names[near[0]].folder})?" if near else ""
         first, last = self.checkpoints[0].id, self.checkpoints[-1].id
         mend = guess or f"; use a number {first}–{last} or a name from: tito module list"

@@ -40,6 +40,9 @@ def _part(ladder: Ladder, word: str, beyond: Iterable[str]) -> list[Checkpoint]:
         return [ladder.find(word)]
     except LadderError as error:
         for left, right in _splits(word):
+            if not left.strip() or not right.strip():
+                _refuse_half(ladder, word, left, right)
+                continue
             ends = _known(ladder, left), _known(ladder, right)
             if None not in ends:
                 return _between(ladder, *ends)  # type: ignore[arg-type]
@@ -52,6 +55,15 @@ def _part(ladder: Ladder, word: str, beyond: Iterable[str]) -> list[Checkpoint]:
             fact = f"no module or checkpoint called {word!r}; did you mean {near[0]}?"
             raise LadderError(fact) from None
         raise error from None
+
+
+def _refuse_half(ladder: Ladder, word: str, left: str, right: str) -> None:
+    """Complain about a range that lacks one of its ends, where the other one is known."""
+    end = _known(ladder, left or right)
+    if end is not None:
+        first, last = (end, ladder.checkpoints[-1]) if left else (ladder.checkpoints[0], end)
+        whole = f"name both ends: {first.id}-{last.id}"
+        raise LadderError(f"{word!r} is half a range; {whole}, or write {end.id} for one")
 
 
 def _splits(word: str) -> list[tuple[str, str]]:
