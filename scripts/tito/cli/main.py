@@ -8,6 +8,7 @@ import argparse
 import gc
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from functools import cache
@@ -48,6 +49,8 @@ a day of work:
   tito module complete 01          tests, export, checkpoint, what it unlocked
   git push                         badges, timeline and grade
 """
+
+_LIKE_AN_OPTION = re.compile(r"--?[A-Za-z]")  # -1 is a number
 
 
 class Usage(Exception):
@@ -132,8 +135,28 @@ class Parser(argparse.ArgumentParser):
         """Add commands or actions; argparse would write a whole usage to find their prefix."""
         return super().add_subparsers(prog=self.prog, **how)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Remember the line: a complaint may have to name a word of it."""
+        self.line = list(args or ())
+        return super().parse_known_args(args, namespace)
+
+    def no_option(self, word: str) -> NoReturn:
+        """Complain about an option that there is not."""
+        mend = did_you_mean(word.partition("=")[0], self.options)
+        raise Usage(f"{self.prog} has no option {word}; {mend}")
+
+    def _knows(self, word: str) -> bool:
+        """Whether a word that begins with a hyphen is one of its options, or short for one."""
+        every = [o for a in self._actions for o in a.option_strings]
+        name = word.partition("=")[0] if word.startswith("--") else word[:2]
+        return any(option.startswith(name) for option in every)
+
     def error(self, message: str) -> NoReturn:
-        """Complain in one line."""
+        """Complain in one line; a wrong option is why an argument is missing."""
+        if "arguments are required" in message:
+            for word in self.line[: self.line.index("--") if "--" in self.line else None]:
+                if _LIKE_AN_OPTION.match(word) and not self._knows(word):
+                    self.no_option(word)
         if message.endswith("required: ACTION"):
             message = f"say which: {self.prog} {'|'.join(self.actions)}"
         raise Usage(f"{message}; see: {self.prog} --help")
@@ -193,15 +216,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = build_parser(_wanted(arguments))
     options, rest = parser.parse_known_args(arguments)
     if rest:
-        at, known = parser, parser.options
+        at = parser
         for word in (options.command, getattr(options, "action", None)):
-            if word in at.actions:
-                at = at.actions[word]
-                known = at.options
+            at = at.actions.get(word, at)
         unknown = next((word for word in rest if word.startswith("-")), rest[0])
         if unknown.startswith("-"):
-            mend = did_you_mean(unknown.partition("=")[0], known)
-            raise Usage(f"{at.prog} has no option {unknown}; {mend}")
+            at.no_option(unknown)
         raise Usage(f"{at.prog} does not know what to do with {unknown!r}; see: {at.prog} --help")
     return options
 
