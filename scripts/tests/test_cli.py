@@ -114,6 +114,7 @@ def test_json_is_the_report(small_tree):
         ("checkpoint run autograf", "did you mean autograd (05_autograd)?"),
         ("checkpoint status", "no report.json yet; make one with: tito grade"),
         ("test", "say which module: tito test 01"),
+        ("export 00 --all", "say which: tito export 01, or all of them: tito export --all"),
         ("report render", "make one with: tito grade"),
     ],
 )

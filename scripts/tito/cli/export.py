@@ -27,8 +27,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, and say what changed and what is wrong."""
+    from tito.cli.main import Usage
     from tito.export import export_tree, present
 
+    if options.modules and options.all:
+        raise Usage("say which: tito export 01, or all of them: tito export --all")
     ladder = load_ladder(options.root)
     wanted = [ladder.find(name) for name in options.modules]
     results = export_tree(options.root, ladder, wanted or present(options.root, ladder))
