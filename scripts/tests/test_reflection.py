@@ -2,7 +2,8 @@
 
 import pytest
 
-from tito.reflection import answer, file_of, read_reflection, reflections
+from tito.cli import main
+from tito.reflection import LIMIT, answer, file_of, read_reflection, reflections
 from tito.render.summary import summary
 
 QUESTION = "# Reflection: Tensor\n\n> Why is\n> it so?\n\n<!-- Write\nyour answer below. -->\n"
@@ -29,6 +30,44 @@ def test_what_is_not_a_file_is_missing(tree, ladder):
     found = read_reflection(tree, rung)
     assert (found.state, found.text) == ("missing", "")
     assert "symbolic link" in found.problem
+
+
+def spoil(path, how):
+    """Make a reflection that no text can be read from."""
+    path.unlink()
+    if how == "directory":
+        path.mkdir()
+    elif how == "link":
+        path.symlink_to("/etc/passwd")
+    else:
+        path.write_bytes({"binary": b"\xff\xfe", "nul": b"a\0b", "large": b"a " * LIMIT}[how])
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ("directory", "is a directory"),
+        ("link", "is a symbolic link"),
+        ("binary", "is not UTF-8 text"),
+        ("nul", "holds a NUL byte"),
+        ("large", "has 131,072 bytes, more than the 65,536 allowed"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tree, ladder, capsys, how, told):
+    """A file that is there is not called missing: status and summary say what is wrong with it."""
+    path = tree / file_of(ladder.by_id["01"])
+    spoil(path, how)
+    found = read_reflection(tree, ladder.by_id["01"])
+    assert told in found.summary
+    assert "no file" not in found.summary
+    assert main(["-C", str(tree), "status"]) == 0
+    assert f"modules/01_tensor/reflection.md {told}" in " ".join(capsys.readouterr().out.split())
+
+
+def test_one_word_is_one(tree, ladder):
+    path = tree / file_of(ladder.by_id["01"])
+    path.write_text(f"{QUESTION}\nYes.\n", encoding="utf-8")
+    assert read_reflection(tree, ladder.by_id["01"]).summary.startswith("1 word, 150 to 300")
 
 
 def test_the_shipped_files_ask_and_hold_no_answer(root, ladder):

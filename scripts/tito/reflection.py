@@ -11,6 +11,7 @@ from typing import Literal
 
 from tito.files import FileProblem, read_text
 from tito.ladder import Checkpoint, Ladder
+from tito.render.words import word_count
 from tito.report import ReflectionText
 
 LEAST, MOST = 150, 300  # words
@@ -22,7 +23,7 @@ _COURSE = re.compile(r" {0,3}(>|#{1,6}(\s|$))")  # the question and the headings
 
 @dataclass(frozen=True)
 class Reflection:
-    """One module's answer: `problem` says why a file that is there cannot be read."""
+    """One module's answer: `problem` says what is wrong with a file that cannot be read."""
 
     file: str
     text: str
@@ -33,12 +34,15 @@ class Reflection:
     @property
     def summary(self) -> str:
         """The state in a few words, for a line of its own."""
+        if self.problem:
+            return f"{self.problem}; make it a text file of your own"
+        count = word_count(self.words)
         return {
             "missing": "no file",
             "empty": "not written yet",
-            "short": f"{self.words} words, {LEAST} to {MOST} are asked",
-            "fits": f"{self.words} words",
-            "long": f"{self.words} words, {LEAST} to {MOST} are asked",
+            "short": f"{count}, {LEAST} to {MOST} are asked",
+            "fits": count,
+            "long": f"{count}, {LEAST} to {MOST} are asked",
         }[self.state]
 
 

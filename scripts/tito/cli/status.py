@@ -115,7 +115,9 @@ def reflection_words(found: "list[tuple[Rung, Reflection]]") -> str:
     written = [(rung, own) for rung, own in found if own.words]
     text = f"{len(written)} of {len(found)} written"
     off = [f"{rung.id} has {own.words}" for rung, own in written if own.state != "fits"]
-    return text + (f"; 150 to 300 words are asked, {', '.join(off)}" if off else "")
+    text += f"; 150 to 300 words are asked, {', '.join(off)}" if off else ""
+    unreadable = (f"{own.file} {own.problem}" for _, own in found if own.problem)
+    return "; ".join([text, *map(quote, unreadable)])
 
 
 def _milestones(progress: "Progress") -> str:

@@ -8,7 +8,14 @@ from tito.manifest import MANIFEST_FILE
 from tito.render.choose import begun, failing
 from tito.render.escape import code, fence, markdown
 from tito.render.failure import describe
-from tito.render.words import LOOKS, level_phrase, next_words, points_words, stage_percent
+from tito.render.words import (
+    LOOKS,
+    level_phrase,
+    next_words,
+    points_words,
+    stage_percent,
+    word_count,
+)
 from tito.report import (
     CheckpointResult,
     CustomResult,
@@ -125,7 +132,7 @@ def _problems(report: Report) -> Iterator[str]:
 
 def _reflection(reflection: ReflectionText) -> str:
     """One student's answer, each paragraph of it plain text in a quotation."""
-    title = f"#### {reflection.id} {markdown(reflection.module)}: {reflection.words} words"
+    title = f"#### {reflection.id} {markdown(reflection.module)}: {word_count(reflection.words)}"
     paragraphs = [part for part in re.split(r"\n\s*\n", reflection.text) if part.strip()]
     quoted = "\n>\n".join(f"> {markdown(part)}" for part in paragraphs)
     return f"{title}\n\n{quoted or 'The text is in the repository.'}"

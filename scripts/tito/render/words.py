@@ -64,6 +64,11 @@ def points_words(points: int, most: int) -> str:
     return f"{points} of {most} {'point' if most == 1 else 'points'}"
 
 
+def word_count(words: int) -> str:
+    """How long a text is, as in `1 word`."""
+    return f"{words} {'word' if words == 1 else 'words'}"
+
+
 def percent(points: int, most: int, complete: bool) -> int:
     """Whole percent, rounded down; 100 only when complete."""
     if complete:
