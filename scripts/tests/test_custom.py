@@ -169,6 +169,56 @@ def test_a_broken_entry_costs_only_the_own_ones(small):
     assert tito(small, "checkpoint", "run", "C1").returncode == 2
 
 
+ONE_TEST = '''
+from checkpoints.feedback import asks, expect
+from tinytorch.core.tensor import Tensor
+
+
+@asks("functionality", module="01", step=1, of="Tensor", hint="what is its first number?")
+def test_one():
+    """Make a tensor of one number."""
+    expect(Tensor([1]), [1], call="Tensor([1])")
+'''
+
+
+def test_a_broken_entry_is_in_nobody_elses_way(small):
+    """What a push does, and what names the ladder's rungs, goes on; the line is the entry's."""
+    (small / OWN_FILE).write_text("# a comment\n" * 104 + entry() + "points =\n", encoding="utf-8")
+    own = tito(small, "checkpoint", "run", "C1")
+    assert own.returncode == 2
+    assert "checkpoints/custom.toml:109: " in own.stderr
+    one = tito(small, "checkpoint", "run", "00")
+    assert (one.returncode, one.stderr) == (0, "")
+    done = tito(small, "checkpoint", "run", "--all", "--report", str(small / "report.json"))
+    assert done.returncode == 0, done.stderr
+    assert "checkpoints/custom.toml:109: " in done.stdout
+    report = load_report(small / "report.json")
+    assert [(p.file, p.line) for p in report.problems] == [(OWN_FILE, 109)]
+    assert tito(small, "checkpoint", "test", "00", "--json").returncode == 0
+    with open(small / LADDER_FILE, "a", encoding="utf-8") as file:
+        file.write(entry(name="course"))
+    (small / "checkpoints/custom_course.py").write_text(ONE_TEST, encoding="utf-8")
+    of_the_course = tito(small, "checkpoint", "run", "C1")
+    assert of_the_course.returncode == 0, of_the_course.stderr
+    assert "C1 course: passed" in of_the_course.stdout
+
+
+def test_a_new_one_that_cannot_be_is_no_fault_of_the_file(small, ladder, capsys):
+    """An empty option, or one too many: the message names what is wrong, not the sound file."""
+    create(small, ladder, "first", "Can I?", ("01",), 0)
+    before = (small / OWN_FILE).read_bytes()
+    line = ["-C", str(small), "checkpoint", "new", "more"]
+    assert main([*line, "--needs", ""]) == 2
+    assert "tito: --needs names no rung; name those it builds on" in capsys.readouterr().err
+    assert (small / OWN_FILE).read_bytes() == before
+    many = "".join(entry(name=f"mine{i}") for i in range(20))
+    (small / OWN_FILE).write_text(many, encoding="utf-8")
+    assert main(line) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "custom.toml has 20 checkpoints already, as many as there may be; remove one" in said
+    assert "mend it" not in said
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [

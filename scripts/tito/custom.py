@@ -9,6 +9,7 @@ Both files hold the same tables.
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from tito.ladder import (
     parse_ladder,
 )
 from tito.manifest import MANIFEST_FILE
+from tito.selection import select
 from tito.source import parse
 
 OWN_FILE = "checkpoints/custom.toml"
@@ -55,8 +57,17 @@ def parse_own(text: str, ladder: Ladder) -> tuple[Custom, ...]:
         _check_size(found)
     except (ValueError, TypeError, RecursionError) as error:  # what hostile TOML makes of a parser
         message = " ".join(str(error).removeprefix(": ").split())[:300]
-        raise FileProblem(OWN_FILE, message, "mend it, or remove the file") from None
+        line = _line_of(error, text)
+        raise FileProblem(OWN_FILE, message, "mend it, or remove the file", line) from None
     return found
+
+
+def _line_of(error: Exception, text: str) -> int:
+    """The line of a text that a parser names; 1 where it names none."""
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return 1
+    at = re.search(r"\(at line (\d+), column \d+\)", str(error))
+    return int(at[1]) if at else text.count("\n") + 1  # else: at end of document
 
 
 def _check_size(found: tuple[Custom, ...]) -> None:
@@ -87,6 +98,31 @@ def customs(root: Path, ladder: Ladder) -> tuple[Custom, ...]:
         FileProblem: If checkpoints/custom.toml is there and cannot be used.
     """
     return (*ladder.custom, *read_own(root, ladder))
+
+
+def usable(root: Path, ladder: Ladder) -> tuple[Custom, ...]:
+    """The custom checkpoints that can be run; a student's own file that is broken costs them
+    those, and a report of the run names the problem."""
+    try:
+        return customs(root, ladder)
+    except FileProblem:
+        return ladder.custom
+
+
+def named(root: Path, ladder: Ladder, words: Sequence[str]) -> list[AnyRung]:
+    """The checkpoints that words name.
+
+    Raises:
+        LadderError: If a word names nothing.
+        FileProblem: If it may name one of checkpoints/custom.toml, and that cannot be used.
+    """
+    try:
+        return select(ladder, words, customs(root, ladder))
+    except FileProblem as problem:
+        try:
+            return select(ladder, words, ladder.custom)
+        except LadderError:
+            raise problem from None
 
 
 def module_of(rung: AnyRung) -> str:
@@ -159,6 +195,9 @@ def create(
         LadderError, FileProblem: If there is one of that name, or a file stands in the way.
     """
     own = not is_course(root)
+    if own and len(read_own(root, ladder)) >= OWN_MOST:
+        fact = f"{OWN_FILE} has {OWN_MOST} checkpoints already, as many as there may be"
+        raise LadderError(f"{fact}; remove one from it first")
     place = OWN_FILE if own else LADDER_FILE.as_posix()
     old = read_text(root, place) if (root / place).exists() else OWN_HEAD
     new = f"{old.rstrip()}\n\n{table(name, question, needs, points)}"

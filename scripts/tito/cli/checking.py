@@ -60,8 +60,7 @@ def _last(options: argparse.Namespace) -> "Report | None":
 def _wanted(options: argparse.Namespace, ladder: Ladder, last: "Report | None") -> list[AnyRung]:
     """The rungs to check."""
     from tito.cli.main import Usage
-    from tito.custom import customs
-    from tito.selection import select
+    from tito.custom import named, usable
 
     ways = (bool(options.checkpoints), options.completed, options.all)
     if sum(ways) != 1:
@@ -69,13 +68,13 @@ def _wanted(options: argparse.Namespace, ladder: Ladder, last: "Report | None") 
             "say which: tito checkpoint test 03-07, or all that passed before: "
             "tito checkpoint test --completed, or: --all"
         )
-    custom = customs(options.root, ladder)
     if options.checkpoints:
-        rungs = select(ladder, options.checkpoints, custom)
+        rungs = named(options.root, ladder, options.checkpoints)
         for rung in rungs:
             _require(options.root, rung)
         return rungs
-    here = [r for r in (*ladder.checkpoints, *custom) if (options.root / r.file).is_file()]
+    every = (*ladder.checkpoints, *usable(options.root, ladder))
+    here = [rung for rung in every if (options.root / rung.file).is_file()]
     if options.all:
         return here
     passed = _passed(last)

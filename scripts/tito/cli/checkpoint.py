@@ -17,7 +17,7 @@ from tito.cli.console import (
     say_json,
     say_lines,
 )
-from tito.cli.custom import add_new
+from tito.cli.custom import add_new, say_trouble
 from tito.cli.profile import add_profile
 from tito.cli.running import Follow, add_run_arguments, by_any_id, run_rungs, verdict_line
 from tito.cli.timeline import add_timeline
@@ -123,18 +123,16 @@ def _keep(
 def run_checkpoints(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints and print what came of each."""
     from tito.cli.main import Usage
-    from tito.custom import customs
+    from tito.custom import named, usable
     from tito.report import dump_report, save_report
-    from tito.selection import select
 
     ladder = load_ladder(options.root)
     if bool(options.checkpoints) == options.all:
         raise Usage("say which: tito checkpoint run 05, or all of them: tito checkpoint run --all")
-    custom = customs(options.root, ladder)
     rungs: list[AnyRung] = (
-        [*ladder.checkpoints, *custom]
+        [*ladder.checkpoints, *usable(options.root, ladder)]
         if options.all
-        else select(ladder, options.checkpoints, custom)
+        else named(options.root, ladder, options.checkpoints)
     )
     for rung in rungs:
         if not options.all and not (options.root / rung.file).is_file():
@@ -168,6 +166,7 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
             show_checkpoint(result, verbose=options.verbose)
     if options.all:
         say(verdict_line(report))
+        say_trouble(report)
 
 
 def show_status(options: argparse.Namespace) -> int:

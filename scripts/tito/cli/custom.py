@@ -1,10 +1,14 @@
 """tito checkpoint new: a checkpoint of your own, beyond the ladder."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action
 from tito.cli.console import quote, row, say
 from tito.ladder import load_ladder
+
+if TYPE_CHECKING:
+    from tito.report import Report
 
 
 def add_new(actions: "argparse._SubParsersAction") -> None:
@@ -43,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     if not 0 <= options.points <= 100:
         raise Usage(f"points are a whole number from 0 to 100, not {options.points}")
     needs = tuple(rung.id for rung in select(ladder, options.needs or ["01"]))
+    if not needs:
+        raise Usage("--needs names no rung; name those it builds on, such as --needs 01")
     question = " ".join((options.question or f"Can I do {name.replace('_', ' ')}?").split())
     if not question or len(question) > 300:
         raise Usage("the question is one sentence, up to 300 characters: Can I …?")
@@ -52,3 +58,13 @@ def run(options: argparse.Namespace) -> int:
     row("entry", f"{made.registered}: question, needs, points", indent=8)
     row("next", f"[bold]tito checkpoint run {made.custom.id}[/]", indent=8)
     return 0
+
+
+def say_trouble(report: "Report") -> None:
+    """Print why the student's own checkpoints were not run, if they could not be."""
+    from tito.custom import OWN_FILE
+
+    for problem in report.problems:
+        if problem.file == OWN_FILE:
+            text = f"{problem.file}:{problem.line}: {problem.message}; {problem.mend}"
+            say(f"[red]problem[/]  {quote(text)}")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, quote, say
 from tito.cli.running import Follow, add_run_arguments, run_rungs, verdict_line
-from tito.files import FileProblem, write_atomic
-from tito.ladder import AnyRung, Custom, Ladder, load_ladder
+from tito.files import write_atomic
+from tito.ladder import AnyRung, load_ladder
 
 if TYPE_CHECKING:
     from tito.report import Report
@@ -39,19 +39,10 @@ def _missed(options: argparse.Namespace, report: "Report", required: str | None)
     return missed
 
 
-def _custom(root: Path, ladder: Ladder) -> tuple[Custom, ...]:
-    """The custom checkpoints; a student's own file that is broken costs them those, no grade."""
-    from tito.custom import customs
-
-    try:
-        return customs(root, ladder)
-    except FileProblem:
-        return ladder.custom  # the report names the problem
-
-
 def run(options: argparse.Namespace) -> int:
     """Do what a push does, in this tree."""
-    from tito.custom import OWN_FILE
+    from tito.cli.custom import say_trouble
+    from tito.custom import usable
     from tito.export import export_tree, present
     from tito.render import render_all
     from tito.report import dump_report, save_report
@@ -66,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
     for result in exports:
         if result.problem and not quiet:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
-    rungs: list[AnyRung] = [*ladder.checkpoints, *_custom(options.root, ladder)]
+    rungs: list[AnyRung] = [*ladder.checkpoints, *usable(options.root, ladder)]
     progress = Follow(ladder, rungs, quiet=quiet)
     try:
         with progress:
@@ -82,9 +73,7 @@ def run(options: argparse.Namespace) -> int:
         print(dump_report(report), end="")
     else:
         say(verdict_line(report))
-        for problem in report.problems:
-            if problem.file == OWN_FILE:
-                say(f"[red]problem[/]  {quote(f'{problem.file}: {problem.message}')}")
+        say_trouble(report)
         if report.custom:
             passed = sum(c.status == "passed" for c in report.custom)
             say(f"custom checkpoints: {passed} of {len(report.custom)} passed")

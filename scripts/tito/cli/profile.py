@@ -43,15 +43,16 @@ def run(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints once and print what they spent."""
     from tito.cli.main import Usage
     from tito.cli.running import Follow
-    from tito.custom import customs
+    from tito.custom import named, usable
     from tito.grading.grade import new_seed
     from tito.grading.spending import profile
-    from tito.selection import select
 
     ladder = load_ladder(options.root)
-    custom = customs(options.root, ladder)
-    every: list[AnyRung] = [*ladder.checkpoints, *custom]
-    rungs = select(ladder, options.checkpoints, custom) if options.checkpoints else every
+    rungs: list[AnyRung] = (
+        named(options.root, ladder, options.checkpoints)
+        if options.checkpoints
+        else [*ladder.checkpoints, *usable(options.root, ladder)]
+    )
     here = [rung for rung in rungs if (options.root / rung.file).is_file()]
     if options.checkpoints and len(here) < len(rungs):
         absent = next(rung for rung in rungs if rung not in here)

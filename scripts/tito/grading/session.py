@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tito import isolation
-from tito.custom import customs, rung_of_file
+from tito.custom import rung_of_file, usable
 from tito.grading.outcome import judge
 from tito.grading.run import RAW_REPORT
 from tito.grading.spending import Meter
@@ -184,7 +184,7 @@ def run(job: dict[str, Any], forks: ForkServer | None = None) -> int:
     sys.pycache_prefix = job["folder"]
     ladder = load_ladder(root)
     beyond = any(rung not in ladder.by_id for rung in job["rungs"])
-    custom = customs(root, ladder) if beyond else ()
+    custom = usable(root, ladder) if beyond else ()
     files = {rung.id: rung.file for rung in (*ladder.checkpoints, *custom)}
     plugin = Grading(server, ladder, custom, out)
     plugin.meter = Meter(server) if job.get("measure") else None
