@@ -292,13 +292,14 @@ def test_comments_and_earlier_entries_stay(small, ladder):
     assert select(ladder, ["c2", "01"], customs(small, ladder))[1].name == "second"
 
 
-def test_in_the_course_it_goes_into_the_ladder(small, root):
+def test_in_the_course_it_goes_into_the_ladder(small, root, capsys):
     """There the ladder is the author's; its file is the one list."""
     assert not is_course(small)
     (small / "scripts/tito").mkdir(parents=True)
     (small / "scripts/tito/release.py").write_text("", encoding="utf-8")
     assert is_course(small)
     assert main(["-C", str(small), "checkpoint", "new", "extra"]) == 0
+    assert "git add checkpoints/custom_extra.py" in capsys.readouterr().out
     ladder = parse_ladder((small / LADDER_FILE).read_text(encoding="utf-8"))
     assert [(c.id, c.name, c.own) for c in ladder.custom] == [("C1", "extra", False)]
     assert (

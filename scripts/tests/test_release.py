@@ -247,6 +247,36 @@ def test_the_same_source_gives_the_same_bytes(tmp_path):
     assert files_of(tmp_path / "out") == whole
 
 
+def test_a_checkpoint_that_would_not_be_released_is_refused(tmp_path, capsys):
+    """A ladder that names a file which Git does not track, or which is not there at all."""
+    course, out = tmp_path / "course", tmp_path / "out"
+    for name in source_files(ROOT):
+        (course / name).parent.mkdir(parents=True, exist_ok=True)
+        (course / name).write_bytes((ROOT / name).read_bytes())
+    git("init", "--quiet", at=course)
+    git("add", "--all", at=course)
+    assert main(["-C", str(course), "checkpoint", "new", "row_sums"]) == 0
+    line = ["-C", str(course), "release", "--out", str(out)]
+    file, mend = "checkpoints/custom_row_sums.py", "git add checkpoints/custom_row_sums.py"
+    assert main(line) == 1
+    assert f"{file} is not tracked, so it would not be released; {mend}" in said(capsys)
+    assert main(["-C", str(course), "dev", "check", "--static"]) == 1
+    assert f"{file}:1: is not tracked, so it would not be released; {mend}" in said(capsys)
+    git("add", file, at=course)
+    assert main(line) == 0
+    assert (out / file).is_file()
+    (course / file).unlink()
+    assert main(line) == 1
+    assert f"names row_sums, but {file} is missing; write it, or take row_sums out" in said(capsys)
+    assert main(["-C", str(course), "dev", "check", "--static"]) == 1
+    assert f"{file}:1: is missing; write it" in said(capsys)
+
+
+def said(capsys) -> str:
+    """All that was printed, on one line."""
+    return " ".join("".join(capsys.readouterr()).split())
+
+
 def test_a_student_tree_makes_no_release(student, capsys):
     with pytest.raises(ReleaseError, match="student's tree"):
         build(student)

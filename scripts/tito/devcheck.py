@@ -18,10 +18,19 @@ from typing import Any
 
 from tito.files import FileProblem, read_text, write_atomic
 from tito.hints import hints_file, parse_hints
-from tito.ladder import LADDER_FILE, Checkpoint, Ladder, LadderError, load_ladder
+from tito.ladder import LADDER_FILE, Checkpoint, Custom, Ladder, LadderError, load_ladder
 from tito.manifest import is_module
 from tito.reflection import answer, file_of
-from tito.release import ReleaseError, build, is_course_only, leaks, select_parts, source_files
+from tito.release import (
+    ReleaseError,
+    build,
+    is_course_only,
+    leaks,
+    left_out,
+    select_parts,
+    source_files,
+    why_left_out,
+)
 from tito.report import KINDS, CheckpointResult, Outcome
 from tito.source import ModuleSource, parse
 from tito.strip import strip
@@ -148,6 +157,7 @@ def check_files(root: Path) -> list[Finding]:
             found += check_checkpoint(course, rung, tree)
         found += check_readme(course, rung)
         found += check_reflection(course, rung)
+    found += check_released(course)
     found += check_marks(course)
     found += check_strays(course)
     found += check_spoilers(course)
@@ -392,6 +402,14 @@ def check_reflection(course: Course, rung: Checkpoint) -> Iterator[Finding]:
 
 
 # The tree
+
+
+def check_released(course: Course) -> Iterator[Finding]:
+    """Students get the file of every checkpoint that the ladder names."""
+    for rung in left_out(course.ladder, course.files):
+        fact, mend = why_left_out(course.root, rung)
+        if isinstance(rung, Custom) or (course.root / rung.file).exists():  # else found already
+            yield Finding(rung.file, 1, fact, mend)
 
 
 def check_marks(course: Course) -> Iterator[Finding]:

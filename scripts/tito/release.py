@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import tempfile
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from tito import __version__
 from tito.files import FileProblem, read_bytes, read_text, write_atomic
 from tito.grading.score import Run, score_ladder
-from tito.ladder import LADDER_FILE, Ladder, parse_ladder
+from tito.ladder import LADDER_FILE, AnyRung, Ladder, parse_ladder
 from tito.manifest import (
     LARGEST,
     MANIFEST_FILE,
@@ -279,6 +279,18 @@ def _released(root: Path, path: str) -> tuple[bytes, ModuleSource | None]:
     return select_parts(strip(path.split("/")[1][:2], module), path).encode(), module
 
 
+def left_out(ladder: Ladder, released: Container[str]) -> list[AnyRung]:
+    """The checkpoints of a ladder whose file is not among those of a release."""
+    return [rung for rung in (*ladder.checkpoints, *ladder.custom) if rung.file not in released]
+
+
+def why_left_out(root: Path, rung: AnyRung) -> tuple[str, str]:
+    """What is wrong with a checkpoint's file that a release would not have, and the mend."""
+    if (root / rung.file).exists():
+        return "is not tracked, so it would not be released", f"git add {rung.file}"
+    return "is missing", f"write it, or take {rung.name} out of {LADDER_FILE.as_posix()}"
+
+
 def build(root: Path) -> dict[str, bytes]:
     """Make the student's tree in memory: content by path, the manifest included.
 
@@ -304,6 +316,9 @@ def build(root: Path) -> dict[str, bytes]:
     if not any(module.regions for module in modules):
         raise ReleaseError("no module has a solution: this is a student's tree, not the course")
     ladder = parse_ladder(tree[ladder_file].decode())
+    for rung in left_out(ladder, tree):
+        fact, mend = why_left_out(root, rung)
+        raise ReleaseError(f"{ladder_file} names {rung.name}, but {rung.file} {fact}; {mend}")
     stubs = {module.file: parse(tree[module.file].decode(), module.file) for module in modules}
     for path, text in render_all(zero_report(ladder, stubs, set(tree))).items():
         if path.startswith("badges/"):

@@ -56,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
     say(f"[bold]{made.custom.id} {name}[/]  {quote(question)}\n")
     row("file", f"{made.custom.file}  two tests as a worked example", indent=8)
     row("entry", f"{made.registered}: question, needs, points", indent=8)
+    if not made.custom.own:  # only what Git tracks is released
+        row("then", f"git add {made.custom.file}, and it goes to students", indent=8)
     row("next", f"[bold]tito checkpoint run {made.custom.id}[/]", indent=8)
     return 0
 
