@@ -2,11 +2,13 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import pytest
 
 from tito.cli import main
+from tito.files import FileProblem
 from tito.ladder import load_ladder
 from tito.notebook import Conflict, notebook_of, sync, to_notebook, to_text
 
@@ -77,6 +79,63 @@ def test_a_conflict_loses_nothing(pair, take):
     assert "# from the notebook" in both
     assert ("# from the file" in kept) == (take == "notebook")
     assert sync(tree, rung).written is None
+
+
+def test_the_side_that_is_asked_for_is_taken(pair):
+    """Where only the notebook changed, and where only the module did."""
+    tree, rung, module, notebook = pair
+    before = module.read_bytes()
+    edit_notebook(notebook)
+    done = sync(tree, rung, "module")
+    assert (done.written, module.read_bytes()) == ("notebook", before)
+    assert "# from the notebook" in (tree / done.kept).read_text(encoding="utf-8")
+    assert "# from the notebook" not in notebook.read_text(encoding="utf-8")
+    module.write_bytes(before + b"\n# %%\n# from the file\n")
+    done = sync(tree, rung, "notebook")
+    assert (done.written, module.read_bytes()) == ("module", before)
+    assert "# from the file" in (tree / done.kept).read_text(encoding="utf-8")
+
+
+def test_a_module_is_kept_whenever_it_is_overwritten(pair):
+    tree, rung, module, notebook = pair
+    before = module.read_bytes()
+    edit_notebook(notebook)
+    done = sync(tree, rung)
+    assert done.written == "module"
+    assert (tree / done.kept).read_bytes() == before
+
+
+@pytest.mark.parametrize("cells", [[], ["", " \n"]])
+def test_a_notebook_without_cells_takes_no_module_with_it(pair, cells):
+    tree, rung, module, notebook = pair
+    before = module.read_bytes()
+    data = json.loads(notebook.read_text(encoding="utf-8"))
+    data["cells"] = [{"cell_type": "markdown", "metadata": {}, "source": text} for text in cells]
+    notebook.write_text(json.dumps(data), encoding="utf-8")
+    for take in (None, "notebook"):
+        with pytest.raises(FileProblem, match="has no cells, or only empty ones; delete it and"):
+            sync(tree, rung, take)
+    assert module.read_bytes() == before
+
+
+OLD = {
+    "nbformat": 3,
+    "nbformat_minor": 0,
+    "metadata": {"name": ""},
+    "worksheets": [{"cells": [{"cell_type": "code", "input": "x", "language": "python",
+                               "outputs": [], "metadata": {}}], "metadata": {}}],
+}  # fmt: skip
+
+
+def test_a_notebook_of_an_old_format_is_refused_in_one_line(pair):
+    """In our words, without a warning of the library's before them."""
+    tree, rung, _, notebook = pair
+    notebook.write_text(json.dumps(OLD), encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), "notebook", "sync", rung.id]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("tito: modules/02_activations/activations.ipynb:1: is not a")
+    assert done.stderr.count("\n") == 1
 
 
 def test_the_command(tree, capsys, monkeypatch):

@@ -4,6 +4,7 @@ The notebook carries the digest of the module's text when the two were last the 
 sync knows which side changed since; if both did, neither is touched.
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -89,23 +90,27 @@ def read_notebook(root: Path, rung: Checkpoint) -> Any:
     """Read the notebook of a module, or None where there is none.
 
     Raises:
-        FileProblem: If it is not a notebook.
+        FileProblem: If it is not a notebook, or an empty one: a module would be lost to it.
     """
     file = notebook_of(rung)
     if not (root / file).exists():
         return None
     text = read_text(root, file, LIMIT)
+    mend = f"delete it and make it anew: tito notebook sync {rung.id}"
     try:
-        notebook = _jupytext().reads(text, fmt="ipynb")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an old format: our own words are enough
+            notebook = _jupytext().reads(text, fmt="ipynb")
         if not all(isinstance(cell.source, str) for cell in notebook.cells):
             raise ValueError("a cell without text")
         notebook.metadata.get(KEY)  # one of an old format has none
-        return notebook
     except MissingExtra:
         raise
     except Exception:
-        mend = f"delete it and make it anew: tito notebook sync {rung.id}"
         raise FileProblem(file, "is not a notebook", mend) from None
+    if not any(cell.source.strip() for cell in notebook.cells):
+        raise FileProblem(file, "has no cells, or only empty ones", mend)
+    return notebook
 
 
 def _keep(root: Path, rung: Checkpoint, text: str) -> str:
@@ -121,7 +126,9 @@ def sync(root: Path, rung: Checkpoint, take: Side | None = None) -> Synced:
     Args:
         root: The tree.
         rung: The module.
-        take: The side to keep where both changed; the other is kept aside.
+        take: The side to go on with, whichever changed; by default the one that did.
+
+    What is overwritten is kept aside: a module always, a notebook if it was changed.
 
     Raises:
         Conflict: If both changed and `take` does not say which is wanted; nothing is written.
@@ -140,17 +147,14 @@ def sync(root: Path, rung: Checkpoint, take: Side | None = None) -> Synced:
             _write(root / file, to_notebook(module, notebook))
         return Synced(file, None)
     ours, theirs = text_digest(module) != base, text_digest(edited) != base
-    kept = ""
-    if ours and theirs:
-        if take is None:
-            later = (root / file).stat().st_mtime > (root / rung.source).stat().st_mtime
-            raise Conflict("notebook" if later else "module")
-        kept = _keep(root, rung, edited if take == "module" else module)
-    else:
-        take = "notebook" if theirs else "module"
-    if take == "module":
+    if take is None and ours and theirs:
+        later = (root / file).stat().st_mtime > (root / rung.source).stat().st_mtime
+        raise Conflict("notebook" if later else "module")
+    if (take or ("notebook" if theirs else "module")) == "module":
+        kept = _keep(root, rung, edited) if theirs else ""
         _write(root / file, to_notebook(module, notebook))
         return Synced(file, "notebook", kept)
+    kept = _keep(root, rung, module)
     write_atomic(root / rung.source, edited)
     notebook.metadata[KEY] = text_digest(edited)
     write_atomic(root / file, jupytext.writes(notebook, fmt="ipynb"))

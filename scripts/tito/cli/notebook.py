@@ -23,13 +23,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sync",
         "bring a module and its notebook to the same state",
         teaches="The side that changed goes to the other. If both did, nothing is written until\n"
-        "--take says which to go on with; the other version is kept under .tito/notebook/.\n"
+        "--take says which to go on with. A version that is overwritten is kept under\n"
+        ".tito/notebook/.\n"
         "Exit status 1 on such a conflict.",
     )
     syncing.set_defaults(run=run_sync)
     for action in (opening, syncing):
         action.add_argument("module", metavar="NN", help="05, 5, autograd or 05_autograd")
-        action.add_argument("--take", choices=("module", "notebook"), help="where both changed")
+        action.add_argument("--take", choices=("module", "notebook"), help="go on with this side")
 
 
 def _sync(options: argparse.Namespace, rung: Checkpoint) -> int:
@@ -58,7 +59,7 @@ def _sync(options: argparse.Namespace, rung: Checkpoint) -> int:
     else:
         say(f"the same already: {rung.source} and {done.notebook}")
     if done.kept:
-        say(f"the other version is kept in {quote(done.kept)}")
+        say(f"the {done.written} as it was is kept in {quote(done.kept)}")
     return 0
 
 
