@@ -464,3 +464,53 @@ def test_bash_completes(tmp_path, typed, offered):
     script += 'echo "${COMPREPLY[@]}"'
     done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
     assert offered in done.stdout.split()
+
+
+# Where a path is that a user types
+
+
+def from_the_module(tree, *words):
+    """Run tito while standing in the folder of module 01."""
+    command = [sys.executable, "-P", "-m", "tito", *words]
+    here = tree / "modules" / "01_tensor"
+    return subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+
+
+def test_a_typed_path_is_from_where_its_user_stands(small_tree):
+    """Reports and folders, written and read; what is not typed is the tree's."""
+    here = small_tree / "modules" / "01_tensor"
+    done = from_the_module(small_tree, "grade", "--report", "here.json")
+    assert done.returncode == 0, done.stderr
+    assert load_report(here / "here.json").score.points == 8
+    assert (small_tree / "summary.md").is_file()
+    assert not (small_tree / "here.json").exists()
+    assert f"written: here.json; summary.md, grade.json and badges/ in {small_tree}" in done.stdout
+    done = from_the_module(small_tree, "checkpoint", "run", "00", "--report", "../one.json")
+    assert load_report(small_tree / "modules" / "one.json").by_id["00"].status == "passed"
+    assert from_the_module(small_tree, "checkpoint", "status", "--report", "here.json").stdout
+    done = from_the_module(small_tree, "report", "render", "--report", "here.json", "--out", "sub")
+    assert done.returncode == 0, done.stderr
+    assert (here / "sub" / "badges" / "level.svg").is_file()
+    assert "files under sub" in done.stdout
+    missing = from_the_module(small_tree, "report", "show")
+    assert "no report.json yet; make one with: tito grade" in missing.stderr
+    (here / "here.json").rename(small_tree / "report.json")
+    rendered = from_the_module(small_tree, "report", "render")
+    assert f"files under {small_tree}" in rendered.stdout
+    drawn = from_the_module(small_tree, "module", "graph", "--svg", "map.svg")
+    assert (here / "map.svg").is_file(), drawn.stderr
+
+
+@pytest.mark.parametrize("command", ["grade", "checkpoint run 00", "status", "milestone list"])
+def test_a_report_that_can_be_no_file_is_refused_at_once(small_tree, command):
+    """A directory, and a path through a file."""
+    (small_tree / "file").write_text("", encoding="utf-8")
+    before = sorted(small_tree.parent.iterdir())
+    for path, mend in ((".", "name a file, such as report.json"), ("file/x.json", "name one")):
+        line = [sys.executable, "-P", "-m", "tito", *command.split(), "--report", path]
+        done = subprocess.run(line, cwd=small_tree, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert f"--report: {path!r}" in done.stderr
+        assert mend in done.stderr
+    assert sorted(small_tree.parent.iterdir()) == before
+    assert not (small_tree / "tinytorch" / "core" / "tensor.py").exists(), "nothing was run"

@@ -27,7 +27,9 @@ from tito.unlocks import unlocks
 def tito(tree, *words):
     """Run tito in a process of its own, piped."""
     command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=tree, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 def ids(rungs):
@@ -203,7 +205,7 @@ def test_a_hint_is_on_the_step_that_fails_first(broken, capsys):
     report = broken / "broken.json"
     done = tito(broken, "checkpoint", "run", "01", "--report", "broken.json")
     assert done.returncode == 0, done.stderr
-    line = ["-C", str(broken), "checkpoint", "hint", "01", "--json", "--report", "broken.json"]
+    line = ["-C", str(broken), "checkpoint", "hint", "01", "--json", "--report", str(report)]
     assert main(line) == 0
     data = json.loads(capsys.readouterr().out)
     failed = next(

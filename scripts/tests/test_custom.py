@@ -26,7 +26,7 @@ def tito(tree, *words, **variables):
     """Run tito in a process of its own, piped."""
     command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=300,
+        command, cwd=tree, capture_output=True, text=True, check=False, timeout=300,
         env=os.environ | variables,
     )  # fmt: skip
 

@@ -48,7 +48,9 @@ RECORD = {
 def tito(tree, *words):
     """Run tito on a tree, piped."""
     command = [sys.executable, "-P", "-m", "tito", "-C", str(tree), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=tree, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 @pytest.fixture

@@ -36,11 +36,37 @@ def add_seed(parser: argparse.ArgumentParser, words: str = "repeat a run's rando
     parser.add_argument("--seed", type=seed, metavar="N", help=words)
 
 
+def typed(text: str) -> Path:
+    """A path as its user means it: from where they stand. Defaults stand in the tree instead."""
+    return Path.cwd() / text
+
+
+def report_file(text: str) -> Path:
+    """The typed path of a report; what can never become one is refused before anything runs."""
+    path = typed(text)
+    if path.is_dir():
+        fact = f"{text!r} is a directory; name a file, such as {Path(text) / 'report.json'}"
+        raise argparse.ArgumentTypeError(fact)
+    above = next(folder for folder in path.parents if folder.exists())
+    if (path.exists() and not path.is_file()) or not above.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be a regular file; name one")
+    return path
+
+
+def shown(path: Path) -> str:
+    """A path for a message: as its reader would type it, or whole where it is elsewhere.
+
+    One that is not absolute is a default: it is called by its name in the tree.
+    """
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Let a command read another report than the tree's own."""
     parser.add_argument(
         "--report",
-        type=Path,
+        type=report_file,
         default=Path("report.json"),
         metavar="FILE",
         help="default: report.json",

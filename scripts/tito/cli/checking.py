@@ -41,13 +41,16 @@ def add_test(actions: "argparse._SubParsersAction") -> None:
 
 def _last(options: argparse.Namespace) -> "Report | None":
     """The last report, if it is there; one that cannot be used counts only where it is needed."""
+    from tito.cli.actions import shown
     from tito.cli.main import Usage
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
     if not path.is_file():
         if options.completed:
-            raise Usage(f"no {options.report} yet shows what passed; make one with: tito grade")
+            raise Usage(
+                f"no {shown(options.report)} yet shows what passed; make one with: tito grade"
+            )
         return None
     try:
         return load_report(path)

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tito.cli.actions import add_action, add_report
+from tito.cli.actions import add_action, add_report, shown
 from tito.cli.advice import add_hint, add_unlock
 from tito.cli.checking import add_test
 from tito.cli.console import (
@@ -176,7 +176,7 @@ def show_status(options: argparse.Namespace) -> int:
 
     path = options.root / options.report
     if not path.is_file():
-        raise Usage(f"no {options.report} yet; make one with: tito grade")
+        raise Usage(f"no {shown(options.report)} yet; make one with: tito grade")
     try:
         report = load_report(path)
     except ReportError as error:

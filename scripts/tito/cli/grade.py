@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tito.cli.actions import shown
 from tito.cli.console import complain, quote, say
 from tito.cli.running import Follow, add_run_arguments, run_rungs, verdict_line
 from tito.files import write_atomic
@@ -39,6 +40,14 @@ def _missed(options: argparse.Namespace, report: "Report", required: str | None)
     return missed
 
 
+def _written(options: argparse.Namespace) -> str:
+    """What was written, and where that is for whoever stands elsewhere than in the tree's root."""
+    report = shown(options.root / options.report)
+    if options.root == Path.cwd():
+        return f"{report}, summary.md, grade.json, badges/"
+    return f"{report}; summary.md, grade.json and badges/ in {options.root}"
+
+
 def run(options: argparse.Namespace) -> int:
     """Do what a push does, in this tree."""
     from tito.cli.custom import say_trouble
@@ -63,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
         with progress:
             report = run_rungs(options, ladder, rungs, progress)
     except KeyboardInterrupt:
-        kept = f"{options.report} and badges/ are as they were, tinytorch/core is exported anew"
-        complain(f"interrupted: {progress.so_far()}; {kept}")
+        kept = "and badges/ are as they were, tinytorch/core is exported anew"
+        complain(f"interrupted: {progress.so_far()}; {shown(options.report)} {kept}")
         return 130
     save_report(report, options.root / options.report)
     for name, text in render_all(report).items():
@@ -77,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         if report.custom:
             passed = sum(c.status == "passed" for c in report.custom)
             say(f"custom checkpoints: {passed} of {len(report.custom)} passed")
-        say(f"written: {options.report}, summary.md, grade.json, badges/")
+        say(quote(f"written: {_written(options)}"))
     missed = _missed(options, report, required)
     for gate in missed:
         say(f"[red]gate missed[/]  {gate}") if not quiet else None

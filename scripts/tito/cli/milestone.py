@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tito.cli.actions import add_action
+from tito.cli.actions import add_action, add_report, shown, typed
 from tito.cli.console import complain, console, quote, say, say_json
 from tito.cli.milestone_info import add_info, add_timeline, as_json
 from tito.files import FileProblem, read_bytes
@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         teaches="In an Actions step it also writes the outputs `any` and `matrix`, and a summary.",
     )
     plan.add_argument("--only", default="", metavar="NN", help="this milestone alone")
-    plan.add_argument("--published", type=Path, metavar="FOLDER", help="a checkout of `badges`")
+    plan.add_argument("--published", type=typed, metavar="FOLDER", help="a checkout of `badges`")
     plan.add_argument("--quick", action="store_true", help="plan quick runs")
     plan.add_argument("--fresh", action="store_true", help="also what has not changed")
     plan.set_defaults(run=run_plan)
@@ -62,12 +62,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--fresh", action="store_true", help="do not go on from a saved state")
     run.add_argument("--force", action="store_true", help="run it although it is locked")
     run.add_argument("--minutes", type=float, metavar="M", help="stop in time, the state saved")
-    run.add_argument("--out", type=Path, metavar="FOLDER", help="where results and a log go")
+    run.add_argument("--out", type=typed, metavar="FOLDER", help="where results and a log go")
     run.add_argument("--no-gate", action="store_true", help="exit 0 unless the run is broken")
     run.set_defaults(run=run_milestone)
     show = add_action(actions, "show", "the verdict of a run, as Markdown")
     show.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
-    show.add_argument("--out", type=Path, metavar="FOLDER", help="where the run left its results")
+    show.add_argument("--out", type=typed, metavar="FOLDER", help="where the run left its results")
     show.add_argument("--status", default="", help="how the run said it ended")
     show.set_defaults(run=run_show)
     publish = add_action(
@@ -77,16 +77,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         teaches="FOLDER holds a folder milestone-ID with a record.json for each run. One counts\n"
         "if it is valid and of the code in this tree. GITHUB_TOKEN authenticates if it is set.",
     )
-    publish.add_argument("--runs", type=Path, required=True, metavar="FOLDER")
+    publish.add_argument("--runs", type=typed, required=True, metavar="FOLDER")
     publish.add_argument("--branch", default="badges", help="default: badges")
     publish.add_argument("--remote", help="default: the run's repository in Actions, else origin")
     publish.set_defaults(run=run_publish)
     for action in (listing, plan):
         action.add_argument("--json", action="store_true", help="as JSON")
     for action in (listing, plan, run):
-        action.add_argument(
-            "--report", type=Path, default=Path("report.json"), help="default: report.json"
-        )
+        add_report(action)
 
 
 def _report(options: argparse.Namespace) -> "Report | None":
@@ -155,7 +153,7 @@ def run_milestone(options: argparse.Namespace) -> int:
     missing = () if options.force else missing_rungs(milestone, _report(options))
     if missing is None:
         raise Usage(
-            f"no {options.report} yet, so nothing shows that {milestone.id} is unlocked; "
+            f"no {shown(options.report)} yet, so nothing shows that {milestone.id} is unlocked; "
             "make one with: tito grade, or run it all the same with --force"
         )
     if missing:
@@ -187,7 +185,7 @@ def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "
     log = None
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
-        arguments += ["--out", str(options.out.resolve())]
+        arguments += ["--out", str(options.out)]
         log = open(options.out / LOG, "w", encoding="utf-8")  # noqa: SIM115
     left = LOG_LIMIT
 

@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tito.cli.actions import add_action, add_seed
+from tito.cli.actions import add_action, add_seed, shown, typed
 from tito.cli.console import console, quote, row, say, say_failure, say_json, working
 from tito.cli.selfstudy import add_actions as add_selfstudy
 from tito.cli.status import mark
@@ -70,7 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "the map of the course: what each module needs, and what its source really imports",
         teaches="`needs` comes from the ladder, `imports` from the modules of this tree.",
     )
-    graph.add_argument("--svg", type=Path, metavar="FILE", help="draw it into a file instead")
+    graph.add_argument("--svg", type=typed, metavar="FILE", help="draw it into a file instead")
     graph.set_defaults(run=run_graph)
     for action in (start, test, complete, view, *add_selfstudy(actions)):
         action.add_argument("module", metavar="NN", help=MODULE)
@@ -378,5 +377,5 @@ def run_graph(options: argparse.Namespace) -> int:
         print(overview_text(overview), end="")
         return 0
     write_atomic(options.svg, overview_svg(overview))
-    say(f"drawn: {quote(str(options.svg))}")
+    say(f"drawn: {quote(shown(options.svg))}")
     return 0

@@ -2,8 +2,8 @@
 
 import argparse
 import os
-from pathlib import Path
 
+from tito.cli.actions import shown, typed
 from tito.cli.console import complain, quote, say
 
 SERVER = "https://github.com"
@@ -12,7 +12,7 @@ SERVER = "https://github.com"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `tito release`."""
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out", type=typed, metavar="DIR",
         help="a new or empty folder, or one that holds an earlier release",
     )  # fmt: skip
     parser.add_argument(
@@ -65,7 +65,7 @@ def _write(options: argparse.Namespace, tree: dict[str, bytes]) -> None:
     if unsaved := changes(options.root):
         say(f"[yellow]note[/]  the course has uncommitted changes: {quote(', '.join(unsaved[:8]))}")
     files, modules, stubs = counts(tree)
-    where = quote(str(options.out))
+    where = quote(shown(options.out))
     say(f"released {files} files, {modules} modules with {stubs} stubs, to {where}")
 
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tito.cli.actions import add_action
+from tito.cli.actions import add_action, add_report, shown, typed
 from tito.cli.console import complain, quote, say
 from tito.report import Report, ReportError, load_report
 
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     render = add_action(actions, "render", "write badges/, summary.md, grade.json …")
     render.add_argument(
-        "--out", type=Path, default=Path(), metavar="FOLDER", help="default: the tree itself"
+        "--out", type=typed, default=Path(), metavar="FOLDER", help="default: the tree itself"
     )
     render.set_defaults(run=run_render)
     github = add_action(
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     github.set_defaults(run=run_github)
     publish = add_action(actions, "publish", "push badges/ and the report to a branch of their own")
     publish.add_argument("--branch", default="badges", help="default: badges")
-    publish.add_argument("--badges", type=Path, default=Path("badges"), metavar="FOLDER")
+    publish.add_argument("--badges", type=typed, default=Path("badges"), metavar="FOLDER")
     publish.add_argument("--remote", help="default: the run's repository in Actions, else origin")
     publish.epilog = (
         "The branch becomes one commit without history; no other branch is touched. "
@@ -39,13 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     show.add_argument("-v", "--verbose", action="store_true", help="every failure of a checkpoint")
     show.set_defaults(run=run_show)
     for action in (render, github, publish, show):
-        action.add_argument(
-            "--report",
-            type=Path,
-            default=Path("report.json"),
-            metavar="FILE",
-            help="default: report.json",
-        )
+        add_report(action)
 
 
 def _load(options: argparse.Namespace) -> Report:
@@ -54,7 +48,7 @@ def _load(options: argparse.Namespace) -> Report:
 
     path = options.root / options.report
     if not path.is_file():
-        raise Usage(f"no {options.report} here; make one with: tito grade")
+        raise Usage(f"no {shown(options.report)} yet; make one with: tito grade")
     try:
         return load_report(path)
     except ReportError as error:
@@ -70,7 +64,7 @@ def run_render(options: argparse.Namespace) -> int:
     folder = options.root / options.out
     for name, text in files.items():
         write_atomic(folder / name, text)
-    say(f"written: {len(files)} files under {quote(str(options.out))}")
+    say(f"written: {len(files)} files under {quote(shown(folder))}")
     return 0
 
 

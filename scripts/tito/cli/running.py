@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from tito.cli.actions import add_seed
+from tito.cli.actions import add_seed, report_file
 from tito.cli.console import console, quote
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "rep
     """Add what every command that runs checkpoints understands."""
     parser.add_argument(
         "--report",
-        type=Path,
+        type=report_file,
         default=Path(report) if report else None,
         metavar="FILE",
         help="write the report here" + (f" (default: {report})" if report else ""),
