@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tito.cli import main
 from tito.grading.score import Run, score_ladder
 from tito.ladder import LadderError, parse_ladder
 from tito.milestone_run import judge
@@ -213,6 +214,98 @@ def test_a_report_that_cannot_be_used_is_named(course, words):
     assert (done.returncode, done.stdout) == (2, "")
     assert "report.json: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+SCRIPT = """
+import sys, time
+from pathlib import Path
+print("begun with", *sys.argv[1:], flush=True)
+out = Path(__file__).parent / "results"
+{then}
+"""
+
+
+def replace_script(course, then):
+    """Put a script of few lines in the place of a milestone's own."""
+    path = course / "milestones" / "01_1957_perceptron" / "perceptron.py"
+    path.write_text(SCRIPT.format(then=then), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("words", "passed_on"),
+    [
+        ("01 --quick -- --seed 3", "--quick --seed 3"),
+        ("--quick 01 -- --seed 3 -- --fresh", "--quick --seed 3 -- --fresh"),
+        ("01 --", ""),
+        ("01 --minutes 0.5", "--minutes 0.5"),
+    ],
+)
+def test_what_follows_two_hyphens_goes_to_the_script(course, words, passed_on):
+    replace_script(course, "print('RESULT 01_1957_perceptron accuracy 1.0 target 1 PASS')")
+    done = tito(course, "milestone", "run", "--force", *words.split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[0] == f"begun with {passed_on}".rstrip()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("", "required: NN; see"),
+        ("-- --seed 3", "required: NN; see"),
+        ("01 --quik -- --seed 3", "has no option --quik; did you mean: --quick"),
+        ("01 --minutes -3", "argument --minutes: '-3' is no number of minutes above 0"),
+        ("01 --minutes nan", "'nan' is no number of minutes above 0"),
+        ("01 --minutes inf", "'inf' is no number of minutes above 0"),
+        ("01 --minutes 0", "'0' is no number of minutes above 0"),
+        ("01 -- --out there", "--out is for tito, which reads the results there"),
+    ],
+)
+def test_a_run_that_cannot_be_meant_is_refused(course, words, message):
+    done = tito(course, "milestone", "run", "--force", *words.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+
+
+def test_the_usage_of_a_run_names_every_option(capsys):
+    """It is written by hand, for the two hyphens."""
+    with pytest.raises(SystemExit):
+        main(["milestone", "run", "--help"])
+    usage, _, rest = capsys.readouterr().out.partition("\n\n")
+    assert usage.endswith("[-- ARGUMENTS]")
+    options = set(re.findall(r"^ +(--[a-z-]+)", rest, re.MULTILINE))
+    assert {o for o in options if o not in usage} == set()
+    assert len(options) >= 7
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is of POSIX")
+@pytest.mark.parametrize("quick_fingers", [False, True])
+@pytest.mark.parametrize(
+    ("saves", "options", "told"),
+    [
+        (False, "", "interrupted before this run saved its state; the same command starts it"),
+        (True, "", "01_1957_perceptron/results/full.ckpt: the same command goes on from there"),
+        (True, "--fresh", "the same command without --fresh goes on from there"),
+    ],
+)
+def test_ctrl_c_says_how_a_run_goes_on(course, saves, options, told, quick_fingers):
+    """Whether its state was saved, also where Ctrl-C is pressed twice."""
+    save = "out.mkdir()\n(out / 'full.ckpt').write_text('')\n"
+    replace_script(course, f"{save if saves else ''}print('now', flush=True)\ntime.sleep(60)")
+    words = ["milestone", "run", "01", "--force", *options.split()]
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "tito", *words], cwd=course, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, bufsize=1,
+    ) as process:  # fmt: skip
+        while process.stdout.readline() not in ("now\n", ""):
+            pass
+        process.send_signal(signal.SIGINT)
+        if quick_fingers:
+            time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert told in errors
+    assert "Traceback" not in errors
 
 
 def script_run(course, name, *words, **options):

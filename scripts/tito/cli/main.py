@@ -116,6 +116,8 @@ class Help(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line that says what to type instead."""
 
+    passes_on = False  # whether what follows -- is for another program: the option `extra`
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Name the nearest command, action or word; argparse would list its whole repertoire."""
         if action.choices is None or value in action.choices:
@@ -136,9 +138,17 @@ class Parser(argparse.ArgumentParser):
         return super().add_subparsers(prog=self.prog, **how)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Remember the line: a complaint may have to name a word of it."""
-        self.line = list(args or ())
-        return super().parse_known_args(args, namespace)
+        """Keep what is to be passed on out of it, and the rest for a complaint that names a word.
+
+        argparse would look for our own options behind -- where positional arguments are left.
+        """
+        line = list(args or ())
+        at = line.index("--") if self.passes_on and "--" in line else len(line)
+        self.line = line[:at]
+        options, rest = super().parse_known_args(self.line, namespace)
+        if self.passes_on:
+            options.extra = line[at + 1 :]
+        return options, rest
 
     def no_option(self, word: str) -> NoReturn:
         """Complain about an option that there is not."""

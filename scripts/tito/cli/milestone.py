@@ -3,10 +3,12 @@
 import argparse
 import contextlib
 import json
+import math
 import os
+import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tito.cli.actions import add_action, add_report, shown, typed
 from tito.cli.console import complain, console, quote, say, say_json
@@ -56,12 +58,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "What follows -- goes to the script: tito milestone run 04 -- --dataset cifar10\n"
         "Exit status: 0 when the target is reached, 1 when it is not (yet), or locked.",
     )
+    run.usage = (
+        "tito milestone run NN [--quick] [--fresh] [--force] [--minutes M] [--out FOLDER]\n"
+        "       [--no-gate] [--report FILE] [-- ARGUMENTS]"
+    )
+    run.passes_on = True
     run.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
-    run.add_argument("extra", nargs="*", metavar="-- ARGUMENTS", help="for the script")
     run.add_argument("--quick", action="store_true", help="under a minute, on shipped data")
     run.add_argument("--fresh", action="store_true", help="do not go on from a saved state")
     run.add_argument("--force", action="store_true", help="run it although it is locked")
-    run.add_argument("--minutes", type=float, metavar="M", help="stop in time, the state saved")
+    run.add_argument("--minutes", type=_minutes, metavar="M", help="stop in time, the state saved")
     run.add_argument("--out", type=typed, metavar="FOLDER", help="where results and a log go")
     run.add_argument("--no-gate", action="store_true", help="exit 0 unless the run is broken")
     run.set_defaults(run=run_milestone)
@@ -85,6 +91,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action.add_argument("--json", action="store_true", help="as JSON")
     for action in (listing, plan, run):
         add_report(action)
+
+
+def _minutes(text: str) -> float:
+    """How long a run may take; argparse names the option before the complaint."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return minutes
 
 
 def _report(options: argparse.Namespace) -> "Report | None":
@@ -150,6 +167,8 @@ def run_milestone(options: argparse.Namespace) -> int:
 
     ladder = load_ladder(options.root)
     milestone = find(ladder, options.milestone)
+    if any(word.partition("=")[0] == "--out" for word in options.extra):
+        raise Usage("--out is for tito, which reads the results there; write it before the --")
     missing = () if options.force else missing_rungs(milestone, _report(options))
     if missing is None:
         raise Usage(
@@ -167,11 +186,57 @@ def run_milestone(options: argparse.Namespace) -> int:
     for result in export_tree(options.root, ladder, present(options.root, ladder)):
         if result.problem:
             say(f"[red]problem[/]  {quote(str(result.problem))}")
-    ended = _run(options, ladder, milestone)
+    with _one_interruption():
+        before = _states(options, milestone)
+        try:
+            ended = _run(options, ladder, milestone)
+        except KeyboardInterrupt:
+            saved = [
+                path for path, at in _states(options, milestone).items() if at != before.get(path)
+            ]
+            complain(_interrupted(options, saved))
+            return 130
     _append("GITHUB_OUTPUT", f"status={ended.status}\n")
     if ended.status == "broken":
         say(f"[red]broken[/]  no result: the script ended with status {ended.exit_status}")
     return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
+
+
+@contextlib.contextmanager
+def _one_interruption() -> Iterator[None]:
+    """Let one Ctrl-C end the run, and no second one the words on how it ended.
+
+    It is not heeded again after that: the process says them and ends.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is end:
+            signal.signal(signal.SIGINT, before)
+
+
+def _results(options: argparse.Namespace, milestone: Milestone) -> Path:
+    """The folder in which a run leaves its results."""
+    return options.out or options.root / "milestones" / milestone.id / "results"
+
+
+def _states(options: argparse.Namespace, milestone: Milestone) -> dict[Path, int]:
+    """The saved states from which runs go on, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in _results(options, milestone).glob("*.ckpt")}
+
+
+def _interrupted(options: argparse.Namespace, saved: list[Path]) -> str:
+    """What an interruption leaves, and how the run goes on."""
+    if not saved:
+        return "interrupted before this run saved its state; the same command starts it again"
+    again = "the same command without --fresh" if options.fresh else "the same command"
+    return f"interrupted; the state is saved in {shown(saved[0])}: {again} goes on from there"
 
 
 def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "Ended":
@@ -266,7 +331,7 @@ def run_show(options: argparse.Namespace) -> int:
     from tito.render.milestone import SAMPLE_LIMIT, milestone_page
 
     milestone = find(load_ladder(options.root), options.milestone)
-    folder = options.out or options.root / "milestones" / milestone.id / "results"
+    folder = _results(options, milestone)
     record, problem = _record_of(folder, milestone)
     status = options.status or ("" if record is None else "passed" if record.passed else "missed")
     sample = ""
