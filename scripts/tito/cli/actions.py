@@ -1,6 +1,7 @@
-"""How a command gets its actions: one summary serves the list and the action's own help."""
+"""What commands share: their actions, the paths they are given, and the files of GitHub Actions."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,10 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="default: report.json",
     )
+
+
+def append_to(variable: str, text: str) -> None:
+    """Add to one of the files that Actions reads after a step; elsewhere there is none."""
+    if path := os.environ.get(variable):
+        with open(path, "a", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)

@@ -3,27 +3,23 @@
 import argparse
 import contextlib
 import json
-import math
 import os
-import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tito.cli.actions import add_action, add_report, shown, typed
+from tito.cli.actions import add_action, add_report, append_to, typed
 from tito.cli.console import complain, console, quote, say, say_json
 from tito.cli.milestone_info import add_info, add_timeline, as_json
+from tito.cli.milestone_run import add_run, last_report, results_of
 from tito.files import FileProblem, read_bytes
 from tito.ladder import Ladder, Milestone, load_ladder
 from tito.render.escape import command_message, plain
 
 if TYPE_CHECKING:
-    from tito.milestone_run import Ended
     from tito.milestones import Found, MilestoneRecord
-    from tito.report import Report
 
-RECORD_NAME, LOG = "record.json", "log.txt"
-LOG_LIMIT = 1 << 20  # characters
+RECORD_NAME = "record.json"
 MARGIN = 5  # minutes between the end that is asked of a run and the one that a job enforces
 
 
@@ -50,27 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     plan.add_argument("--quick", action="store_true", help="plan quick runs")
     plan.add_argument("--fresh", action="store_true", help="also what has not changed")
     plan.set_defaults(run=run_plan)
-    run = add_action(
-        actions,
-        "run",
-        "run a milestone on your framework",
-        teaches="The full run keeps its state; after an interruption the same command goes on.\n"
-        "What follows -- goes to the script: tito milestone run 04 -- --dataset cifar10\n"
-        "Exit status: 0 when the target is reached, 1 when it is not (yet), or locked.",
-    )
-    run.usage = (
-        "tito milestone run NN [--quick] [--fresh] [--force] [--minutes M] [--out FOLDER]\n"
-        "       [--no-gate] [--report FILE] [-- ARGUMENTS]"
-    )
-    run.passes_on = True
-    run.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
-    run.add_argument("--quick", action="store_true", help="under a minute, on shipped data")
-    run.add_argument("--fresh", action="store_true", help="do not go on from a saved state")
-    run.add_argument("--force", action="store_true", help="run it although it is locked")
-    run.add_argument("--minutes", type=_minutes, metavar="M", help="stop in time, the state saved")
-    run.add_argument("--out", type=typed, metavar="FOLDER", help="where results and a log go")
-    run.add_argument("--no-gate", action="store_true", help="exit 0 unless the run is broken")
-    run.set_defaults(run=run_milestone)
+    run = add_run(actions)
     show = add_action(actions, "show", "the verdict of a run, as Markdown")
     show.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
     show.add_argument("--out", type=typed, metavar="FOLDER", help="where the run left its results")
@@ -93,31 +69,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         add_report(action)
 
 
-def _minutes(text: str) -> float:
-    """How long a run may take; argparse names the option before the complaint."""
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = math.nan
-    if not 0 < minutes < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
-    return minutes
-
-
-def _report(options: argparse.Namespace) -> "Report | None":
-    """The last report, if there is one."""
-    from tito.cli.main import Usage
-    from tito.report import ReportError, load_report
-
-    path = options.root / options.report
-    if not path.is_file():
-        return None
-    try:
-        return load_report(path)
-    except ReportError as error:
-        raise Usage(str(error)) from error
-
-
 def _state(found: "Found") -> str:
     """One word for the list."""
     if found.script is None:
@@ -129,7 +80,7 @@ def run_list(options: argparse.Namespace) -> int:
     """Print the milestones in the order of their years."""
     from tito.milestones import discover
 
-    report = _report(options)
+    report = last_report(options)
     milestones = discover(options.root, load_ladder(options.root), report)
     if options.json:
         say_json([as_json(found) for found in milestones])
@@ -160,120 +111,6 @@ def run_list(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_milestone(options: argparse.Namespace) -> int:
-    """Export what the milestone requires, run it, and say how it came out."""
-    from tito.cli.main import Usage
-    from tito.milestones import find, missing_rungs
-
-    ladder = load_ladder(options.root)
-    milestone = find(ladder, options.milestone)
-    if any(word.partition("=")[0] == "--out" for word in options.extra):
-        raise Usage("--out is for tito, which reads the results there; write it before the --")
-    missing = () if options.force else missing_rungs(milestone, _report(options))
-    if missing is None:
-        raise Usage(
-            f"no {shown(options.report)} yet, so nothing shows that {milestone.id} is unlocked; "
-            "make one with: tito grade, or run it all the same with --force"
-        )
-    if missing:
-        rungs = ", ".join(f"{i} {ladder.by_id[i].name}" for i in missing)
-        say(f"[yellow]locked[/]  {milestone.id} still requires: {rungs}")
-        say(f"next: tito checkpoint run {missing[0]}, then: tito grade")
-        say("or run it all the same: --force")
-        return 1
-    from tito.export import export_tree, present
-
-    for result in export_tree(options.root, ladder, present(options.root, ladder)):
-        if result.problem:
-            say(f"[red]problem[/]  {quote(str(result.problem))}")
-    with _one_interruption():
-        before = _states(options, milestone)
-        try:
-            ended = _run(options, ladder, milestone)
-        except KeyboardInterrupt:
-            saved = [
-                path for path, at in _states(options, milestone).items() if at != before.get(path)
-            ]
-            complain(_interrupted(options, saved))
-            return 130
-    _append("GITHUB_OUTPUT", f"status={ended.status}\n")
-    if ended.status == "broken":
-        say(f"[red]broken[/]  no result: the script ended with status {ended.exit_status}")
-    return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
-
-
-@contextlib.contextmanager
-def _one_interruption() -> Iterator[None]:
-    """Let one Ctrl-C end the run, and no second one the words on how it ended.
-
-    It is not heeded again after that: the process says them and ends.
-    """
-
-    def end(number: int, frame: Any) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, end)
-    try:
-        yield
-    finally:
-        if signal.getsignal(signal.SIGINT) is end:
-            signal.signal(signal.SIGINT, before)
-
-
-def _results(options: argparse.Namespace, milestone: Milestone) -> Path:
-    """The folder in which a run leaves its results."""
-    return options.out or options.root / "milestones" / milestone.id / "results"
-
-
-def _states(options: argparse.Namespace, milestone: Milestone) -> dict[Path, int]:
-    """The saved states from which runs go on, and when each was written."""
-    return {path: path.stat().st_mtime_ns for path in _results(options, milestone).glob("*.ckpt")}
-
-
-def _interrupted(options: argparse.Namespace, saved: list[Path]) -> str:
-    """What an interruption leaves, and how the run goes on."""
-    if not saved:
-        return "interrupted before this run saved its state; the same command starts it again"
-    again = "the same command without --fresh" if options.fresh else "the same command"
-    return f"interrupted; the state is saved in {shown(saved[0])}: {again} goes on from there"
-
-
-def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "Ended":
-    """Run the script with what was asked for; where results go to a folder, a log goes too."""
-    from tito.milestone_run import GRACE, run_script
-    from tito.milestones import code_digest
-
-    arguments = ["--quick"] * options.quick + ["--fresh"] * options.fresh
-    if options.minutes:
-        arguments += ["--minutes", f"{options.minutes:g}"]
-    log = None
-    if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        arguments += ["--out", str(options.out)]
-        log = open(options.out / LOG, "w", encoding="utf-8")  # noqa: SIM115
-    left = LOG_LIMIT
-
-    def show(line: str) -> None:
-        nonlocal left
-        say(quote(line))
-        if log and left > 0:
-            left -= log.write(plain(line) + "\n")
-
-    try:
-        return run_script(
-            options.root,
-            milestone,
-            arguments + options.extra,
-            show,
-            code=code_digest(options.root, ladder, milestone),
-            minutes=options.minutes + GRACE if options.minutes else None,
-        )
-    finally:
-        if log:
-            log.close()
-
-
 def run_plan(options: argparse.Namespace) -> int:
     """Say which milestones to run, to people, machines and Actions."""
     from tito.milestones import find, make_plan
@@ -283,7 +120,7 @@ def run_plan(options: argparse.Namespace) -> int:
     ladder = load_ladder(options.root)
     only = find(ladder, options.only) if options.only.strip(" ") not in ("", "all") else None
     files = read_checkout(options.root / options.published, ladder) if options.published else {}
-    report = published_report(files) or _report(options)
+    report = published_report(files) or last_report(options)
     plans = make_plan(
         options.root,
         ladder,
@@ -300,8 +137,8 @@ def run_plan(options: argparse.Namespace) -> int:
         if p.wanted
     ]  # fmt: skip
     matrix = json.dumps({"include": include}, separators=(",", ":"))
-    _append("GITHUB_OUTPUT", f"any={'true' if include else 'false'}\nmatrix={matrix}\n")
-    _append("GITHUB_STEP_SUMMARY", plan_page([(p.milestone, p.wanted, p.why) for p in plans]))
+    append_to("GITHUB_OUTPUT", f"any={'true' if include else 'false'}\nmatrix={matrix}\n")
+    append_to("GITHUB_STEP_SUMMARY", plan_page([(p.milestone, p.wanted, p.why) for p in plans]))
     if options.json:
         say_json({"include": include, "skipped": [
             {"id": p.milestone.id, "why": p.why} for p in plans if not p.wanted
@@ -331,7 +168,7 @@ def run_show(options: argparse.Namespace) -> int:
     from tito.render.milestone import SAMPLE_LIMIT, milestone_page
 
     milestone = find(load_ladder(options.root), options.milestone)
-    folder = _results(options, milestone)
+    folder = results_of(options, milestone)
     record, problem = _record_of(folder, milestone)
     status = options.status or ("" if record is None else "passed" if record.passed else "missed")
     sample = ""
@@ -340,7 +177,7 @@ def run_show(options: argparse.Namespace) -> int:
             content = read_bytes(folder, path.name, RECORD_LIMIT)
             sample = content.decode("utf-8", "replace")[:SAMPLE_LIMIT]
     page = milestone_page(milestone, status, record, sample, problem)
-    _append("GITHUB_STEP_SUMMARY", page)
+    append_to("GITHUB_STEP_SUMMARY", page)
     print(plain(page), end="")
     return 0
 
@@ -376,7 +213,7 @@ def run_publish(options: argparse.Namespace) -> int:
         _warn("The milestones were not published", str(error))
         complain(f"not published: {error}")
         return 1
-    _append("GITHUB_STEP_SUMMARY", results_page(ladder.milestones, records))
+    append_to("GITHUB_STEP_SUMMARY", results_page(ladder.milestones, records))
     say(f"published {len(new)} records on the branch {options.branch} ({commit[:12]})")
     return 0
 
@@ -401,10 +238,3 @@ def _warn(title: str, text: str) -> None:
     """An annotation, where a run of Actions shows one."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         print(f"::warning title={title}::{command_message(text)}")
-
-
-def _append(variable: str, text: str) -> None:
-    """Add to one of the files that Actions reads after a step; elsewhere there is none."""
-    if path := os.environ.get(variable):
-        with open(path, "a", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tito.cli.actions import add_action, add_report, shown, typed
+from tito.cli.actions import add_action, add_report, append_to, shown, typed
 from tito.cli.console import complain, quote, say
 from tito.report import Report, ReportError, load_report
 
@@ -68,13 +68,6 @@ def run_render(options: argparse.Namespace) -> int:
     return 0
 
 
-def _append(variable: str, text: str) -> None:
-    """Add to one of the files that Actions reads after a step; elsewhere there is none."""
-    if path := os.environ.get(variable):
-        with open(path, "a", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-
-
 def run_github(options: argparse.Namespace) -> int:
     """Say what the report says in the ways that Actions and GitHub Classroom understand."""
     from tito.dialects import github_classroom
@@ -87,8 +80,8 @@ def run_github(options: argparse.Namespace) -> int:
         "points": str(report.score.points),
         "max": str(report.score.max),
     }
-    _append("GITHUB_STEP_SUMMARY", summary(report))
-    _append("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in outputs.items()))
+    append_to("GITHUB_STEP_SUMMARY", summary(report))
+    append_to("GITHUB_OUTPUT", "".join(f"{name}={value}\n" for name, value in outputs.items()))
     # Not through Rich: it would wrap a command, and only the first line of it would count.
     for line in (*annotations(report), *github_classroom.notices(report)):
         print(line)
@@ -127,7 +120,7 @@ def run_publish(options: argparse.Namespace) -> int:
             print(f"::warning title=The badges were not published::{command_message(str(error))}")
         # The grade stands; whoever reads it learns here why the README shows an older one.
         words = f"\n## The badges were not published\n\n{markdown(str(error))}\n"
-        _append("GITHUB_STEP_SUMMARY", words)
+        append_to("GITHUB_STEP_SUMMARY", words)
         complain(f"not published: {error}")
         return 1
     say(f"published {len(files)} files on the branch {options.branch} ({commit[:12]})")
@@ -140,7 +133,7 @@ def run_integrity(options: argparse.Namespace) -> int:
 
     found = inspect(options.root)
     lost = (*found.findings.modified, *found.findings.missing)
-    _append("GITHUB_OUTPUT", f"changed={'true' if lost else 'false'}\n")
+    append_to("GITHUB_OUTPUT", f"changed={'true' if lost else 'false'}\n")
     rows = {
         "changed": found.findings.modified,
         "missing": found.findings.missing,

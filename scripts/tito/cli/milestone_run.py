@@ -1,0 +1,188 @@
+"""tito milestone run: a historical result on the student's framework, and how it came out."""
+
+import argparse
+import contextlib
+import math
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tito.cli.actions import add_action, append_to, shown, typed
+from tito.cli.console import complain, quote, say
+from tito.ladder import Ladder, Milestone, load_ladder
+from tito.render.escape import plain
+
+if TYPE_CHECKING:
+    from tito.milestone_run import Ended
+    from tito.report import Report
+
+LOG = "log.txt"
+LOG_LIMIT = 1 << 20  # characters
+
+
+def add_run(actions: "argparse._SubParsersAction") -> argparse.ArgumentParser:
+    """Add the action `run`."""
+    parser = add_action(
+        actions,
+        "run",
+        "run a milestone on your framework",
+        teaches="The full run keeps its state; after an interruption the same command goes on.\n"
+        "What follows -- goes to the script: tito milestone run 04 -- --dataset cifar10\n"
+        "Exit status: 0 when the target is reached, 1 when it is not (yet), or locked.",
+    )
+    parser.usage = (
+        "tito milestone run NN [--quick] [--fresh] [--force] [--minutes M] [--out FOLDER]\n"
+        "       [--no-gate] [--report FILE] [-- ARGUMENTS]"
+    )
+    parser.passes_on = True
+    parser.add_argument("milestone", metavar="NN", help="03, 03_1986_mlp, 1986 …")
+    parser.add_argument("--quick", action="store_true", help="under a minute, on shipped data")
+    parser.add_argument("--fresh", action="store_true", help="do not go on from a saved state")
+    parser.add_argument("--force", action="store_true", help="run it although it is locked")
+    parser.add_argument(
+        "--minutes", type=_minutes, metavar="M", help="stop in time, the state saved"
+    )
+    parser.add_argument("--out", type=typed, metavar="FOLDER", help="where results and a log go")
+    parser.add_argument("--no-gate", action="store_true", help="exit 0 unless the run is broken")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _minutes(text: str) -> float:
+    """How long a run may take; argparse names the option before the complaint."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 < minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes above 0")
+    return minutes
+
+
+def last_report(options: argparse.Namespace) -> "Report | None":
+    """The last report, if there is one."""
+    from tito.cli.main import Usage
+    from tito.report import ReportError, load_report
+
+    path = options.root / options.report
+    if not path.is_file():
+        return None
+    try:
+        return load_report(path)
+    except ReportError as error:
+        raise Usage(str(error)) from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Export what the milestone requires, run it, and say how it came out."""
+    from tito.cli.main import Usage
+    from tito.milestones import find, missing_rungs
+
+    ladder = load_ladder(options.root)
+    milestone = find(ladder, options.milestone)
+    if any(word.partition("=")[0] == "--out" for word in options.extra):
+        raise Usage("--out is for tito, which reads the results there; write it before the --")
+    missing = () if options.force else missing_rungs(milestone, last_report(options))
+    if missing is None:
+        raise Usage(
+            f"no {shown(options.report)} yet, so nothing shows that {milestone.id} is unlocked; "
+            "make one with: tito grade, or run it all the same with --force"
+        )
+    if missing:
+        rungs = ", ".join(f"{i} {ladder.by_id[i].name}" for i in missing)
+        say(f"[yellow]locked[/]  {milestone.id} still requires: {rungs}")
+        say(f"next: tito checkpoint run {missing[0]}, then: tito grade")
+        say("or run it all the same: --force")
+        return 1
+    from tito.export import export_tree, present
+
+    for result in export_tree(options.root, ladder, present(options.root, ladder)):
+        if result.problem:
+            say(f"[red]problem[/]  {quote(str(result.problem))}")
+    with _one_interruption():
+        before = _states(options, milestone)
+        try:
+            ended = _run(options, ladder, milestone)
+        except KeyboardInterrupt:
+            saved = [
+                path for path, at in _states(options, milestone).items() if at != before.get(path)
+            ]
+            complain(_interrupted(options, saved))
+            return 130
+    append_to("GITHUB_OUTPUT", f"status={ended.status}\n")
+    if ended.status == "broken":
+        say(f"[red]broken[/]  no result: the script ended with status {ended.exit_status}")
+    return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
+
+
+@contextlib.contextmanager
+def _one_interruption() -> Iterator[None]:
+    """Let one Ctrl-C end the run, and no second one the words on how it ended.
+
+    It is not heeded again after that: the process says them and ends.
+    """
+
+    def end(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is end:
+            signal.signal(signal.SIGINT, before)
+
+
+def results_of(options: argparse.Namespace, milestone: Milestone) -> Path:
+    """The folder in which a run leaves its results."""
+    return options.out or options.root / "milestones" / milestone.id / "results"
+
+
+def _states(options: argparse.Namespace, milestone: Milestone) -> dict[Path, int]:
+    """The saved states from which runs go on, and when each was written."""
+    return {path: path.stat().st_mtime_ns for path in results_of(options, milestone).glob("*.ckpt")}
+
+
+def _interrupted(options: argparse.Namespace, saved: list[Path]) -> str:
+    """What an interruption leaves, and how the run goes on."""
+    if not saved:
+        return "interrupted before this run saved its state; the same command starts it again"
+    again = "the same command without --fresh" if options.fresh else "the same command"
+    return f"interrupted; the state is saved in {shown(saved[0])}: {again} goes on from there"
+
+
+def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "Ended":
+    """Run the script with what was asked for; where results go to a folder, a log goes too."""
+    from tito.milestone_run import GRACE, run_script
+    from tito.milestones import code_digest
+
+    arguments = ["--quick"] * options.quick + ["--fresh"] * options.fresh
+    if options.minutes:
+        arguments += ["--minutes", f"{options.minutes:g}"]
+    log = None
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        arguments += ["--out", str(options.out)]
+        log = open(options.out / LOG, "w", encoding="utf-8")  # noqa: SIM115
+    left = LOG_LIMIT
+
+    def show(line: str) -> None:
+        nonlocal left
+        say(quote(line))
+        if log and left > 0:
+            left -= log.write(plain(line) + "\n")
+
+    try:
+        return run_script(
+            options.root,
+            milestone,
+            arguments + options.extra,
+            show,
+            code=code_digest(options.root, ladder, milestone),
+            minutes=options.minutes + GRACE if options.minutes else None,
+        )
+    finally:
+        if log:
+            log.close()
