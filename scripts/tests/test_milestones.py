@@ -12,6 +12,7 @@ import time
 import pytest
 
 from tito.cli import main
+from tito.crash import explain
 from tito.grading.score import Run, score_ladder
 from tito.ladder import LadderError, parse_ladder
 from tito.milestone_run import judge
@@ -306,6 +307,105 @@ def test_ctrl_c_says_how_a_run_goes_on(course, saves, options, told, quick_finge
     assert process.returncode == 130
     assert told in errors
     assert "Traceback" not in errors
+
+
+def export_as(tree, ladder, name, old, new):
+    """Change a line of a module; returns its number."""
+    path = tree / ladder.find(name).source
+    text = path.read_text(encoding="utf-8")
+    assert old in text, "the line to break has changed; choose another one"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    return text[: text.index(old)].count("\n") + 1 + new.rstrip().count("\n")
+
+
+def test_a_stub_that_a_milestone_meets_is_named(course, ladder):
+    """What is not written yet, the line to open, and no traceback."""
+    stub = 'raise NotImplementedError("module 01, step 5: matmul")'
+    line = export_as(course, ladder, "01", "return a @ b", stub)
+    done = tito(course, "milestone", "run", "02", "--quick", "--force")
+    assert done.returncode == 1
+    assert "matmul: not written yet (step 5 of module 01)\n" in done.stdout
+    place = f"look at   modules/01_tensor/tensor.py:{line} (step 5), then: tito test 01"
+    assert place in done.stdout
+    assert "broken  no result: the script ended with status 1" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "tinytorch/core" not in done.stdout
+
+
+def test_an_exception_in_a_module_ends_with_its_line(course, ladder, tmp_path):
+    """The way there, through the student's own lines and the script's; the log has it all."""
+    wrong = "a.shape[7]\n    return a @ b"
+    line = export_as(course, ladder, "01", "return a @ b", wrong) - 1
+    out = tmp_path / "out"
+    done = tito(course, "milestone", "run", "02", "--quick", "--force", "--out", str(out))
+    assert done.returncode == 1
+    shown = " ".join(done.stdout.split())
+    assert "raised IndexError: tuple index out of range" in shown
+    assert f"look at modules/01_tensor/tensor.py:{line} (step 5), then: tito test 01" in shown
+    assert re.search(r"through milestones/02_1969_xor/xor.py:\d+ in |modules/\S+:\d+ in ", shown)
+    assert f"modules/01_tensor/tensor.py:{line} in matmul" in shown
+    assert "tinytorch/core" not in done.stdout
+    assert "Traceback (most recent call last):" in (out / "log.txt").read_text(encoding="utf-8")
+
+
+def test_a_module_that_cannot_be_exported_is_to_be_mended_first(course, ladder):
+    """The import fails; the line is that of the syntax error."""
+    line = export_as(course, ladder, "03", "class Linear(", "class Linear((")
+    done = tito(course, "milestone", "run", "02", "--quick", "--force")
+    assert done.returncode == 1
+    assert "No module named 'tinytorch.core.layers'" in done.stdout
+    assert "look at   modules/03_layers/layers.py, then: tito test 03" in done.stdout
+    assert f"mend first  modules/03_layers/layers.py:{line}" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_traceback_of_the_scripts_own_is_shown_as_it_is(course):
+    """No module has a part in it."""
+    replace_script(course, "raise ValueError('of the script')")
+    done = tito(course, "milestone", "run", "01", "--force")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert lines[1] == "Traceback (most recent call last):"
+    assert "ValueError: of the script" in lines
+
+
+def test_what_a_script_prints_after_a_traceback_is_not_lost(course):
+    then = """import traceback
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc(file=sys.stdout)
+print("RESULT 01_1957_perceptron accuracy 1.0 target 1 PASS")"""
+    replace_script(course, then)
+    done = tito(course, "milestone", "run", "01", "--force")
+    assert done.returncode == 0
+    assert "ZeroDivisionError: division by zero" in done.stdout
+    assert done.stdout.rstrip().endswith("PASS")
+
+
+CHAINED = """\
+Traceback (most recent call last):
+  File "{root}/tinytorch/core/tensor.py", line 12, in add
+    raise ValueError("cannot add: " +
+    ^^^^^^^^^^^^^^^^
+ValueError: cannot add shapes (2, 3) and (4,)
+  and a second line
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "{root}/milestones/01_1957_perceptron/perceptron.py", line 9, in <module>
+  File "/usr/lib/python3/site-packages/numpy/core.py", line 3, in other
+RuntimeError: the script gave up"""
+
+
+def test_the_cause_is_found_behind_another_exception(course, ladder):
+    """Of chained tracebacks the last that goes through a module counts."""
+    failure = explain(CHAINED.format(root=course).split("\n"), course, ladder)
+    assert failure.headline == "add: raised ValueError: cannot add shapes (2, 3) and (4,)"
+    assert (failure.file, failure.line) == ("modules/01_tensor/tensor.py", 12)
+    assert failure.got == "  and a second line"
+    assert explain(CHAINED.format(root="/elsewhere").split("\n"), course, ladder) is None
 
 
 def script_run(course, name, *words, **options):

@@ -6,7 +6,7 @@ import math
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from tito.cli.actions import add_action, append_to, shown, typed
 from tito.cli.console import complain, quote, say
@@ -14,11 +14,14 @@ from tito.ladder import Ladder, Milestone, load_ladder
 from tito.render.escape import plain
 
 if TYPE_CHECKING:
+    from tito.files import FileProblem
     from tito.milestone_run import Ended
     from tito.report import Report
 
 LOG = "log.txt"
 LOG_LIMIT = 1 << 20  # characters
+TRACEBACK = "Traceback (most recent call last):"
+HELD = 2000  # lines of a traceback, and of what comes after it
 
 
 def add_run(actions: "argparse._SubParsersAction") -> argparse.ArgumentParser:
@@ -97,13 +100,15 @@ def run(options: argparse.Namespace) -> int:
         return 1
     from tito.export import export_tree, present
 
-    for result in export_tree(options.root, ladder, present(options.root, ladder)):
-        if result.problem:
-            say(f"[red]problem[/]  {quote(str(result.problem))}")
+    exports = export_tree(options.root, ladder, present(options.root, ladder))
+    problems = [result.problem for result in exports if result.problem]
+    for problem in problems:
+        say(f"[red]problem[/]  {quote(str(problem))}")
+    output = _Output()
     with _one_interruption():
         before = _states(options, milestone)
         try:
-            ended = _run(options, ladder, milestone)
+            ended = _run(options, ladder, milestone, output)
         except KeyboardInterrupt:
             saved = [
                 path for path, at in _states(options, milestone).items() if at != before.get(path)
@@ -112,8 +117,55 @@ def run(options: argparse.Namespace) -> int:
             return 130
     append_to("GITHUB_OUTPUT", f"status={ended.status}\n")
     if ended.status == "broken":
+        _say_broken(options, ladder, output, problems)
         say(f"[red]broken[/]  no result: the script ended with status {ended.exit_status}")
+    output.let_go()
     return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
+
+
+class _Output:
+    """What a script prints, shown as it comes but for a traceback: that is held back until the
+    end shows whether the student's code is the reason. The log, where there is one, has it all."""
+
+    def __init__(self) -> None:
+        self.log: IO[str] | None = None
+        self.left = LOG_LIMIT
+        self.held: list[str] = []
+
+    def __call__(self, line: str) -> None:
+        """Take the next line."""
+        if self.log and self.left > 0:
+            self.left -= self.log.write(plain(line) + "\n")
+        if self.held or line == TRACEBACK:
+            self.held.append(line)
+        else:
+            say(quote(line))
+        if len(self.held) > HELD:  # the script went on after it
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Show what was held back."""
+        for line in self.held:
+            say(quote(line))
+        self.held.clear()
+
+
+def _say_broken(
+    options: argparse.Namespace, ladder: Ladder, output: _Output, problems: "list[FileProblem]"
+) -> None:
+    """Say why a run has no result: the student's line if it is one, else what the script said."""
+    from tito.cli.console import say_failure
+    from tito.crash import explain
+
+    failure = explain(output.held, options.root, ladder)
+    if failure is None:
+        output.let_go()
+        return
+    output.held.clear()
+    say()
+    say_failure(failure)
+    for problem in problems[:1]:
+        say(f"\n[red]mend first[/]  {quote(str(problem))}")
 
 
 @contextlib.contextmanager
@@ -153,7 +205,9 @@ def _interrupted(options: argparse.Namespace, saved: list[Path]) -> str:
     return f"interrupted; the state is saved in {shown(saved[0])}: {again} goes on from there"
 
 
-def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "Ended":
+def _run(
+    options: argparse.Namespace, ladder: Ladder, milestone: Milestone, output: _Output
+) -> "Ended":
     """Run the script with what was asked for; where results go to a folder, a log goes too."""
     from tito.milestone_run import GRACE, run_script
     from tito.milestones import code_digest
@@ -161,28 +215,19 @@ def _run(options: argparse.Namespace, ladder: Ladder, milestone: Milestone) -> "
     arguments = ["--quick"] * options.quick + ["--fresh"] * options.fresh
     if options.minutes:
         arguments += ["--minutes", f"{options.minutes:g}"]
-    log = None
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
         arguments += ["--out", str(options.out)]
-        log = open(options.out / LOG, "w", encoding="utf-8")  # noqa: SIM115
-    left = LOG_LIMIT
-
-    def show(line: str) -> None:
-        nonlocal left
-        say(quote(line))
-        if log and left > 0:
-            left -= log.write(plain(line) + "\n")
-
+        output.log = open(options.out / LOG, "w", encoding="utf-8")  # noqa: SIM115
     try:
         return run_script(
             options.root,
             milestone,
             arguments + options.extra,
-            show,
+            output,
             code=code_digest(options.root, ladder, milestone),
             minutes=options.minutes + GRACE if options.minutes else None,
         )
     finally:
-        if log:
-            log.close()
+        if output.log:
+            output.log.close()
