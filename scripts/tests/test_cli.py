@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -440,30 +441,83 @@ def test_an_interrupted_completion_says_what_was_kept(small_tree):
     assert tito(small_tree).returncode == 0
 
 
+# What shells complete. In zsh the completion system is not at hand outside a line editor, so the
+# three of its functions that the script calls say here what they were given.
+ZSH = """
+compdef() {{ }}
+compadd() {{ shift; print -l -- "$@" }}
+_files() {{ print FILES }}
+{script}
+words=({typed} "{part}"); CURRENT=$#words
+_tito
+"""
+BASH = """
+{script}
+COMP_WORDS=({typed} "{part}"); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _tito
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+FISH = """
+{script}
+complete -C "{typed} {part}"
+"""
+
+
+def completed(folder, shell, typed, part):
+    """What a shell, reading the printed script, offers for the last word of a line."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"no {shell} here")
+    command = [sys.executable, "-P", "-m", "tito", "completion", shell]
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    harness = {"bash": BASH, "zsh": ZSH, "fish": FISH}[shell]
+    text = harness.format(script=made.stdout, typed=typed, part=part)
+    bare = {"bash": ["--norc"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    run = [program, *bare, "-c", text]
+    environment = os.environ | {"HOME": str(folder)}
+    done = subprocess.run(
+        run, cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.stderr == ""
+    return [line.split("\t")[0] for line in done.stdout.splitlines() if line]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 @pytest.mark.parametrize(
-    ("typed", "offered"),
+    ("typed", "part", "offered", "never"),
     [
-        ("tito mo", "module"),
-        ("tito module sta", "start"),
-        ("tito checkpoint run autog", "autograd"),
+        ("tito", "mo", "module", ""),
+        ("tito module", "sta", "start", ""),
+        ("tito checkpoint run", "autog", "autograd", ""),
+        ("tito checkpoint hint", "", "05_autograd", "module"),
+        ("tito test integration", "", "05", ""),
+        ("tito notebook sync --take", "", "notebook", "05"),
+        ("tito notebook sync 05 --take", "", "module", "05"),
+        ("tito checkpoint run --start", "", "spawn", "05"),
+        ("tito checkpoint run 05 --start", "", "fork", "05"),
+        ("tito checkpoint new rows --needs", "05", "05_autograd", ""),
+        ("tito milestone run", "", "03_1986_mlp", "05"),
+        ("tito milestone plan --only", "", "03_1986_mlp", "05"),
+        ("tito checkpoint run 05", "--se", "--seed", ""),
     ],
 )
-def test_bash_completes(tmp_path, typed, offered):
-    """The printed script, read by bash itself, from a folder that is no tree."""
-    import shutil
+def test_shells_complete(tmp_path, shell, typed, part, offered, never):
+    """The printed script, read by the shell itself, from a folder that is no tree."""
+    found = completed(tmp_path, shell, typed, part)
+    assert offered in found
+    assert never not in found
 
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("no bash here")
-    made = subprocess.run(
-        [sys.executable, "-P", "-m", "tito", "completion", "bash"],
-        cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    words = typed.split()
-    script = f"{made.stdout}\nCOMP_WORDS=({typed}); COMP_CWORD={len(words) - 1}; _tito\n"
-    script += 'echo "${COMPREPLY[@]}"'
-    done = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True)
-    assert offered in done.stdout.split()
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    "typed",
+    ["tito grade --report", "tito report render --out", "tito -C", "tito checkpoint run 5"],
+)
+def test_shells_offer_files_where_one_is_wanted(tmp_path, shell, typed):
+    """bash does so of itself where no word is offered."""
+    (tmp_path / "here.json").write_text("", encoding="utf-8")
+    found = completed(tmp_path, shell, typed, "")
+    files = {"bash": [], "zsh": ["FILES"], "fish": ["here.json"]}[shell]
+    assert (found == files) == ("--" in typed or "-C" in typed)
 
 
 # Where a path is that a user types

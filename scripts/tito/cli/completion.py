@@ -15,6 +15,9 @@ NOW = {
     "fish": "tito completion fish | source",
 }
 MODULES = "$modules"  # stands for every module's number and names, which a script holds once
+PATHS = "$paths"  # stands for whatever files there are
+A_MODULE = ("NN", "MODULE", "integration NN")  # what the parser calls an argument that names one
+A_PATH = ("FILE", "FOLDER", "DIR", "URL|PATH")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,52 +49,63 @@ def run(options: argparse.Namespace) -> int:
 
 
 def vocabulary(parser: argparse.ArgumentParser, ladder: Ladder) -> dict[str, list[str]]:
-    """What may follow each line so far: "" for tito alone, "module start" for that action.
+    """What may follow each line so far; of the patterns that match a line, the first one counts.
 
-    Taken from the parser itself, so that no command can be forgotten.
+    `module start *` is that action with whatever was typed behind it, `checkpoint run *--start `
+    an option that wants its value. Taken from the parser itself, so that none can be forgotten.
     """
-    milestones = [m.id for m in ladder.milestones]
-    found: dict[str, list[str]] = {}
+    lines: dict[str, list[str]] = {}
+    values: dict[str, list[str]] = {}
 
     def visit(line: str, at: argparse.ArgumentParser) -> None:
         actions = at.actions  # type: ignore[attr-defined]
+        start = f"{line} *" if line else ""
         words = list(actions)
         for argument in at._actions:
-            positional = not argument.option_strings
-            if positional and argument.choices and not actions:
-                words += [str(choice) for choice in argument.choices]
-            elif positional and argument.dest == "milestone":
-                words += milestones
-            elif positional and argument.dest in ("module", "modules", "checkpoints"):
-                words.append(MODULES)
+            known = [] if argument.nargs == 0 else _known(argument, line, ladder)
+            if not argument.option_strings and not actions:
+                words += known
+            for option in argument.option_strings if argument.nargs != 0 else ():
+                values[f"{start}{option} "] = known
         if line == "test":
             words.append("integration")
-        found[line] = [*words, *at.options]  # type: ignore[attr-defined]
+        lines[start or "*"] = [*dict.fromkeys(words), *at.options]  # type: ignore[attr-defined]
         for name, below in actions.items():
             visit(f"{line} {name}".strip(), below)
 
     visit("", parser)
-    return found
+    deepest_first = sorted(lines.items(), key=lambda item: -len(item[0].split()))
+    return values | dict(deepest_first)
 
 
-def _case(words: dict[str, list[str]], indent: str) -> str:
-    """A shell `case` over the longest known beginning of the line."""
-    lines = sorted(words.items(), key=lambda item: -len(item[0].split()))
-    return "\n".join(
-        f'{indent}"{line} "*) words="{" ".join(known)}" ;;' for line, known in lines if line
-    )
+def _known(argument: argparse.Action, line: str, ladder: Ladder) -> list[str]:
+    """What may be typed for an argument; nothing where that is free text or a number."""
+    if argument.choices:
+        return [str(choice) for choice in argument.choices]
+    if argument.metavar in A_MODULE:
+        milestone = line.startswith("milestone")
+        return [m.id for m in ladder.milestones] if milestone else [MODULES]
+    return [PATHS] if argument.metavar in A_PATH else []
+
+
+def _case(words: dict[str, list[str]], fill: str, paths: str) -> str:
+    """A `case` of bash and zsh; `fill` takes the words, and `paths` offers files."""
+    rows = []
+    for pattern, known in words.items():
+        quoted = "*".join(f'"{part}"' if part else "" for part in pattern.split("*"))
+        rows.append(f"        {quoted}) {paths if PATHS in known else fill % ' '.join(known)} ;;")
+    return "\n".join(rows)
 
 
 def bash(words: dict[str, list[str]], modules: str) -> str:
-    """For bash 3.2 and later."""
+    """For bash 3.2 and later, which offers files where no word fits."""
     return f"""\
 # Completion of tito for bash; see: tito completion --help
 _tito() {{
     local modules="{modules}"
     local words line="${{COMP_WORDS[*]:1:COMP_CWORD-1}} "
     case "$line" in
-{_case(words, "        ")}
-        *) words="{" ".join(words[""])}" ;;
+{_case(words, 'words="%s"', 'words=""')}
     esac
     COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
 }}
@@ -108,8 +122,7 @@ _tito() {{
     local modules="{modules}"
     local known line="${{(j: :)${{(@)words[2,CURRENT-1]}}}} "
     case "$line" in
-{_case(words, "        ").replace(' words="', ' known="')}
-        *) known="{" ".join(words[""])}" ;;
+{_case(words, 'known="%s"', "_files; return")}
     esac
     compadd -- ${{(s: :)known}}
 }}
@@ -127,12 +140,10 @@ def fish(words: dict[str, list[str]], modules: str) -> str:
         "    set -l line (string join ' ' -- $typed[2..-1])' '",
         '    switch "$line"',
     ]
-    for line, known in sorted(words.items(), key=lambda item: -len(item[0].split())):
-        if line:
-            lines += [
-                f"        case '{line} *'",
-                f"            string split ' ' -- \"{' '.join(known)}\"",
-            ]
-    lines += ["        case '*'", f"            string split ' ' -- \"{' '.join(words[''])}\""]
+    for pattern, known in words.items():
+        offer = f"string split -n ' ' -- \"{' '.join(known)}\""
+        if PATHS in known:
+            offer = "__fish_complete_path (commandline -ct)"
+        lines += [f"        case '{pattern}'", f"            {offer}"]
     lines += ["    end", "end", "complete -c tito -f -a '(__tito_words)'"]
     return "\n".join(lines) + "\n"

@@ -192,7 +192,7 @@ def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
     )
     parser.add_argument("--version", action="version", version=f"tito {__version__}")
     parser.add_argument(
-        "-C", "--root", type=Path, help="the tree to work on (default: found from here)"
+        "-C", "--root", type=Path, metavar="FOLDER", help="the tree (default: found from here)"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
