@@ -1,5 +1,6 @@
 """tito checkpoint and milestone as a person uses them: ranges, regressions, hints, profiles."""
 
+import contextlib
 import json
 import os
 import re
@@ -7,12 +8,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from tito.cli import main
 from tito.files import write_atomic
+from tito.grading import run
 from tito.grading.score import score_ladder
 from tito.grading.spending import Spent
 from tito.ladder import LadderError
@@ -251,6 +254,29 @@ def test_an_interruption_says_what_is_known(graded, tmp_path):
         assert "interrupted" in said
         assert "Traceback" not in said
     assert (graded / "report.json").read_bytes() == before
+
+
+def test_nothing_outlives_an_interruption_at_the_very_start(monkeypatch, tmp_path):
+    """Ctrl-C while the watchdog of a session starts: it waits for nobody, the session is ended."""
+
+    class Interrupted(threading.Timer):
+        def start(self):
+            super().start()
+            raise KeyboardInterrupt
+
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    session = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    monkeypatch.setattr(threading, "Timer", Interrupted)
+    job = {"rungs": ["00"], "folder": str(tmp_path)}
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run._session(job, 60, lambda message: None, lambda job: (session, contextlib.nullcontext()))
+    assert time.monotonic() - began < 30
+    assert session.returncode is not None
+    left = [t for t in threading.enumerate() if isinstance(t, Interrupted)]
+    for timer in left:
+        timer.join(timeout=30)
+        assert not timer.is_alive()
 
 
 def test_milestone_info(graded, capsys):

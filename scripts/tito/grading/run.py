@@ -119,8 +119,9 @@ def _session(
     process, errors = begin(job)
     with errors, process:
         watchdog = threading.Timer(seconds, process.kill)
-        watchdog.start()
+        watchdog.daemon = True  # Ctrl-C may come while it starts
         try:
+            watchdog.start()
             assert process.stdin is not None
             assert process.stdout is not None
             try:
