@@ -27,8 +27,9 @@ def run_mutants(rung):
 
 @pytest.fixture(scope="module")
 def runs():
-    """The runs of all modules, as many at once as there are processors."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    """The runs of all modules, as many at once as this process has processors to itself."""
+    beside = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // beside)) as pool:
         yield {rung.id: pool.submit(run_mutants, rung) for rung in MODULES}
         pool.shutdown(cancel_futures=True)
 

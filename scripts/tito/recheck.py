@@ -26,7 +26,7 @@ from tito.ladder import Checkpoint, Ladder
 from tito.progress import REPORT, Progress, load_progress
 from tito.report import SIZE_LIMIT, Report, ReportError, load_report, save_report
 from tito.source import ModuleSource, parse
-from tito.unittests import Stopped, UnitTests, check_unit_tests
+from tito.unittests import Deadline, Stopped, UnitTests, check_unit_tests
 
 UNIT_SECONDS = 10.0  # for the unit tests of one module together
 MARGIN = 2.0  # seconds after which they are ended, if they did not end themselves in time
@@ -256,19 +256,13 @@ def run_units(
     process: "subprocess.Popen[bytes]", errors: IO[bytes], job: dict[str, Any], tell: Tell
 ) -> Stopped | None:
     """Hand unit tests to a waiting process; says what was under way if they took too long."""
-    late = threading.Event()
-
-    def give_up() -> None:
-        late.set()
-        process.terminate()
-
     stack = Path(job["folder"]) / STACK
     stack.unlink(missing_ok=True)
     # It gives up by itself, and says where; but it runs a student's code.
-    timer = threading.Timer(job["seconds"] + MARGIN, give_up)
+    deadline = Deadline(job["seconds"] + MARGIN, process.terminate)
     at = ""
     with errors, process:
-        timer.start()
+        deadline.put_off()
         try:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -280,7 +274,7 @@ def run_units(
                     done, total, at = line.decode(errors="replace").strip().split(" ", 2)
                     tell(int(done), int(total), at)
         finally:
-            timer.cancel()
+            deadline.cancel()
             end(process)
     trace = stack.read_text(encoding="utf-8", errors="replace") if stack.is_file() else ""
-    return Stopped(at, job["seconds"], trace) if trace or late.is_set() else None
+    return Stopped(at, job["seconds"], trace) if trace or deadline.over else None

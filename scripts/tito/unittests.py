@@ -168,6 +168,30 @@ def problem_below(root: Path, ladder: Ladder, rung: Checkpoint) -> FileProblem |
     return next((result.problem for result in needs if result.problem), None)
 
 
+class Deadline:
+    """Does something when so many seconds have passed since it was last put off."""
+
+    def __init__(self, seconds: float, act: Callable[[], object]):
+        self.seconds, self.act, self.over = seconds, act, False
+        self._timer: threading.Timer | None = None
+
+    def put_off(self) -> None:
+        """Begin to count, or begin anew."""
+        self.cancel()
+        self._timer = threading.Timer(self.seconds, self._end)
+        self._timer.daemon = True  # Ctrl-C may come while it starts
+        self._timer.start()
+
+    def cancel(self) -> None:
+        """Count no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _end(self) -> None:
+        self.over = True
+        self.act()
+
+
 def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> Runner:
     """A runner that tells the name of each test as it begins, and ends one that lasts too long."""
 
@@ -177,31 +201,24 @@ def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> R
         limited = [word for key, value in limits.items() for word in ("-o", f"{key}={value}")]
         how = _command(folder, rung, ["-v", *limited, *arguments])
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
-        at, said, late = "", "", threading.Event()
+        at = said = ""
         with subprocess.Popen(**how, **streams, stderr=subprocess.STDOUT) as process:
-
-            def give_up() -> None:
-                late.set()
-                process.kill()
-
-            timer = threading.Timer(seconds + MARGIN, give_up)
+            deadline = Deadline(seconds + MARGIN, process.kill)
             try:
-                timer.start()
+                deadline.put_off()
                 assert process.stdout is not None
                 while told := os.read(process.stdout.fileno(), 1 << 16):
                     said = (said + told.decode(errors="replace"))[-SAID:]
                     for at in _BEGUN.findall(told.decode(errors="replace")):
-                        timer.cancel()
-                        timer = threading.Timer(seconds + MARGIN, give_up)
-                        timer.start()
+                        deadline.put_off()
                         tell(at)
             except BaseException:  # Ctrl-C too: nothing may run on
                 process.kill()
                 raise
             finally:
-                timer.cancel()
+                deadline.cancel()
         trace = said.rpartition("Timeout (")[2] if "Timeout (" in said else ""
-        return Stopped(at, seconds, trace) if trace or late.is_set() else None
+        return Stopped(at, seconds, trace) if trace or deadline.over else None
 
     return run
 
