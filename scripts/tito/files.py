@@ -2,7 +2,7 @@
 
 import os
 import stat
-from pathlib import Path
+from pathlib import Path, PurePath
 
 try:  # OpenSSL's own, which hashlib would load, takes longer than all our modules take to hash
     from _sha2 import sha256
@@ -30,10 +30,10 @@ def read_bytes(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> bytes:
     Raises:
         FileProblem: If it is missing, a link, a directory, a device or larger than `limit` bytes.
     """
-    path = root
-    for part in Path(relative).parts:
-        path = path / part
-        if path.is_symlink():
+    path = str(root)
+    for part in PurePath(relative).parts:
+        path = os.path.join(path, part)  # a Path takes six times as long, for 60 of them at a start
+        if os.path.islink(path):
             raise FileProblem(
                 relative,
                 "is a symbolic link",

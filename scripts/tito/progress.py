@@ -6,12 +6,12 @@ files always give the same answer, and a result that is older than its sources i
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from tito.files import MISSING, FileProblem, read_text, text_digest
+from tito.frozen import Frozen, frozen
 from tito.ladder import Checkpoint, Ladder, Milestone
 from tito.markers import BEGIN
 from tito.report import (
@@ -107,8 +107,8 @@ class Next(NamedTuple):
     line: int | None = None
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Progress:
+@frozen
+class Progress(Frozen):
     """Where the student is. `problem` says why a report that is there cannot be used.
 
     `stages`, `tiers` and `milestones` are the report's; without one, those of an empty ladder.

@@ -1,9 +1,10 @@
 """tito checkpoint unlock and hint: what comes next, and a word on how."""
 
 import argparse
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, quote, row, say, say_json
+from tito.frozen import Frozen, frozen
 from tito.ladder import Checkpoint, load_ladder
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ def run_unlock(options: argparse.Namespace) -> int:
 # Hints
 
 
-class Place(NamedTuple):
+@frozen
+class Place(Frozen):
     """The step to give a hint on, and why that one."""
 
     rung: Checkpoint
