@@ -204,7 +204,7 @@ def test_a_locked_milestone_names_its_rungs(course, ladder):
     done = tito(course, "milestone", "run", "02")
     assert done.returncode == 1
     assert "02_1969_xor still requires: 01 foundation, 02 intelligence" in done.stdout
-    assert "next: tito checkpoint run 01" in done.stdout
+    assert "next: tito module complete 01" in done.stdout
 
 
 @pytest.mark.parametrize("words", [["list"], ["plan"], ["run", "01"]])

@@ -182,3 +182,19 @@ def test_a_module_graded_anew_leaves_its_users_to_be_regraded(tree, ladder, grad
     assert main(["-C", str(tree), "status"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "10 changed since; 02, 03 use a module that has been graded anew" in shown
+
+
+def test_what_waits_for_a_rung_names_the_step_that_tito_names(tree, ladder, graded, capsys):
+    """A milestone that is locked and `tito` itself lead to the same command."""
+    from tito.cli import main
+
+    for rung in ladder.checkpoints[2:]:
+        stripped(tree, rung)
+    graded(["00", "01"])
+    now = load_progress(tree, ladder)
+    assert now.towards("02") == now.next
+    assert now.next.command == "tito module start 02"
+    for words in ("milestone info 01", "milestone run 01"):
+        main(["-C", str(tree), *words.split()])
+        assert "next" in (shown := capsys.readouterr().out)
+        assert "tito module start 02" in shown

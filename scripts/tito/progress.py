@@ -173,6 +173,14 @@ class Progress(Frozen):
         """What to do now."""
         return _next(self)
 
+    def towards(self, checkpoint_id: str) -> Next:
+        """What to do at a rung that something waits for."""
+        rung = self.by_id[checkpoint_id]
+        if not rung.here:
+            why = f"this tree has no modules/{rung.checkpoint.folder} yet"
+            return Next(f"tito checkpoint run {rung.id}", why, rung.checkpoint)
+        return self.next if rung.settled else _at(self, rung)
+
 
 def needs_digest(ladder: Ladder, checkpoint_id: str, digests: Mapping[str, str]) -> str:
     """One digest over all the modules that a rung builds on."""

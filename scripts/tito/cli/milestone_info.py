@@ -172,7 +172,7 @@ def _next(ladder: Ladder, progress: "Progress", found: "Found") -> str:
     if found.missing is None:
         return "tito grade"
     if found.missing:
-        return f"tito checkpoint run {found.missing[0]}"
+        return progress.towards(found.missing[0]).command
     if found.script is None:
         return "tito update"
     number = found.milestone.id.partition("_")[0]

@@ -93,9 +93,12 @@ def run(options: argparse.Namespace) -> int:
             "make one with: tito grade, or run it all the same with --force"
         )
     if missing:
+        from tito.progress import load_progress
+
         rungs = ", ".join(f"{i} {ladder.by_id[i].name}" for i in missing)
         say(f"[yellow]locked[/]  {milestone.id} still requires: {rungs}")
-        say(f"next: tito checkpoint run {missing[0]}, then: tito grade")
+        step = load_progress(options.root, ladder, options.report).towards(missing[0])
+        say(f"next: [bold]{step.command}[/]")
         say("or run it all the same: --force")
         return 1
     from tito.export import export_tree, present
