@@ -205,19 +205,96 @@ def test_a_hint_for_a_module_that_cannot_be_read_is_how_to_mend_it(small, say):
     assert "modules/02_activations/activations.py:1: is not UTF-8 text" in said
 
 
-def test_a_unit_test_that_never_ends_is_ended(small, ladder):
-    """It is named, with what may be the cause."""
+# Unit tests
+
+MATMUL = "test_arithmetic_clip_and_matmul"
+
+
+def units_of(tree, ladder, *arguments, seconds=30.0, tell=lambda name: None):
+    """Run the unit tests of module 01."""
     from tito.unittests import check_unit_tests, following
 
-    loop = "while True: pass\n    return a @ b"
-    change(small, "modules/01_tensor/tensor.py", "return a @ b", loop)
+    rung, runner = ladder.by_id["01"], following(tell, seconds=seconds)
+    return check_unit_tests(tree, ladder, rung, arguments, runner=runner)
+
+
+def breaking(tree, code):
+    """Let matmul of module 01 do something first."""
+    wrong = f"{code}\n    return a @ b"
+    change(tree, "modules/01_tensor/tensor.py", "return a @ b", wrong)
+
+
+def test_a_unit_test_that_never_ends_is_ended(small, ladder):
+    """It is named, with the line that ran and what may be the cause."""
+    breaking(small, "while True: pass")
     names: list[str] = []
-    rung = ladder.by_id["01"]
-    runner = following(names.append, seconds=8)
-    units = check_unit_tests(small, ladder, rung, ("-k", "matmul"), runner=runner)
-    assert names == ["test_arithmetic_clip_and_matmul"]
+    units = units_of(small, ladder, "-k", "matmul", seconds=8, tell=names.append)
+    assert names == [MATMUL]
     assert not units.ok
-    assert "test_arithmetic_clip_and_matmul: not done after 8 s" in units.failures[0].headline
+    failure = units.failures[0]
+    assert f"{MATMUL}: not done after 8 s; does a loop never end?" == failure.headline
+    text = (small / "modules/01_tensor/tensor.py").read_text(encoding="utf-8").splitlines()
+    assert text[failure.line - 1].strip() == "while True: pass"
+    assert failure.step == 5
+    assert failure.command == f"tito test 01 -k {MATMUL}"
+
+
+@pytest.mark.parametrize("code", ["while True: pass", "__import__('os')._exit(0)"])
+def test_one_test_that_does_not_end_costs_no_other_its_result(small, ladder, code):
+    """What passed before it is said, and where it was."""
+    breaking(small, code)
+    units = units_of(small, ladder, seconds=8)
+    assert (units.passed, units.ran, units.ok) == (4, False, False)
+    assert [test.status for test in units.tests] == ["passed"] * 4 + ["failed"]
+    assert units.failures[0].headline.startswith(f"{MATMUL}: ")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="process groups are of POSIX")
+def test_what_a_unit_test_has_started_ends_with_it(small, ladder, tmp_path):
+    """A child holds the output open, and would run on."""
+    pid = tmp_path / "pid"
+    child = "import os, time; open({!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    start = (
+        f"__import__('subprocess').Popen([{sys.executable!r}, '-c', {child.format(str(pid))!r}])"
+    )
+    breaking(small, f"{start}; __import__('time').sleep(3)")
+    begin = time.monotonic()
+    assert units_of(small, ladder, "-k", "matmul").passed == 1
+    assert time.monotonic() - begin < 60
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            os.kill(int(pid.read_text()), 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the child runs on")
+
+
+def test_a_save_in_the_middle_of_a_run_spoils_nothing(small, ladder):
+    """The words and places are those of the text that ran."""
+    breaking(small, "assert False, 'as it was'")
+
+    def save(name):
+        (small / "modules/01_tensor/tensor.py").write_text("# %%\ndef (\n", encoding="utf-8")
+
+    units = units_of(small, ladder, "-k", "matmul", tell=save)
+    assert units.failures[0].headline == f"{MATMUL}: as it was"
+    assert units.failures[0].step == 5
+
+
+def test_a_skipped_unit_test_is_neither(small, ladder):
+    path = "modules/01_tensor/tensor.py"
+    skip = f"def {MATMUL}():\n    import pytest; pytest.skip('not here')"
+    change(small, path, f"def {MATMUL}():", skip)
+    units = units_of(small, ladder)
+    assert units.ok
+    assert MATMUL not in [test.name for test in units.tests]
+
+
+def test_options_that_do_not_go_together_are_refused(small, say):
+    status, said = say(small, "test integration 01 -x")
+    assert (status, "-x and --pytest are for unit tests" in said) == (2, True)
 
 
 # Signals

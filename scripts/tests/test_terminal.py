@@ -220,7 +220,7 @@ def test_nothing_outlives_watch(tree, tmp_path, run, ladder, how):
     folder = tmp_path / "tmp"
     folder.mkdir()
     terminal = run(tree, "watch", "00", TMPDIR=str(folder))
-    terminal.wait_for("running the unit tests: 0 of ", "running the checkpoint")
+    terminal.wait_for("0 of ", " tests", "running the checkpoint")
     family = _below(terminal.process.pid)
     assert len(family) >= 4  # the session, its fork server, the keeper, the unit tests
     if how == "closed":

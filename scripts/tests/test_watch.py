@@ -32,7 +32,8 @@ from tito.render.lines import ASCII, UNICODE, columns, plain_text
 from tito.render.words import rung_words
 from tito.report import Failure, Outcome, save_report
 from tito.source import parse
-from tito.unittests import UnitTest, UnitTests
+from tito.unit_outcomes import UnitTest
+from tito.unittests import UnitTests
 from tito.watch import Begun, Check, Key, Noted, Quit, Reset, State, Ticked, advance, to_check
 from tito.watch_screen import screen
 
@@ -927,3 +928,16 @@ def test_unit_tests_have_bounds(tree, tmp_path, ladder, monkeypatch):
     assert all(0 < int(limit) < 1 << 40 for limit in memory)
     with pytest.raises(ProcessLookupError):
         os.kill(int(child), 0)
+
+
+def test_every_check_is_answered_whatever_goes_wrong(tree, ladder, monkeypatch):
+    """A full disk, or anything else: the screen must not wait for ever."""
+
+    def refuse(*arguments, **how):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(recheck_module, "check_unit_tests", refuse)
+    monkeypatch.setattr(recheck_module, "grade", refuse)
+    units, checkpoint = _result(tree, ladder)
+    assert "No space left on device" in units.problem.message
+    assert "No space left on device" in checkpoint.trouble

@@ -14,7 +14,7 @@ from tito.ladder import Checkpoint, Ladder
 from tito.render.failure import HEADLINE
 from tito.report import Failure, Frame
 from tito.source import parse
-from tito.unittests import DEPTH, STUB
+from tito.unit_outcomes import DEPTH, STUB
 
 _FRAME = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d+)(, in (?P<function>.+))?')
 _CHAINED = ("During handling of the above", "The above exception was the direct cause")

@@ -1,9 +1,7 @@
 """Run a milestone's script, within its minutes, and say how it came out."""
 
-import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +13,7 @@ from typing import Any, Literal
 from tito.frozen import Frozen, frozen
 from tito.ladder import LadderError, Milestone
 from tito.milestones import script_of
+from tito.processes import end_group
 
 STOPPED = 3  # exit status of a script that ended before its time was over
 CODE = "TINYTORCH_MILESTONE_CODE"  # tells a script the digest to record
@@ -99,15 +98,6 @@ def run_script(
     if late.is_set():
         return Ended("stopped", f"STOPPED {milestone.id} after {minutes:g} minutes", STOPPED)
     return judge(milestone, last[0] if last else "", process.returncode)
-
-
-def end_group(process: subprocess.Popen[str]) -> None:
-    """End a process and those it has started; they may write nothing of ours."""
-    if hasattr(os, "killpg"):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
 
 
 def judge(milestone: Milestone, line: str, exit_status: int) -> Ended:

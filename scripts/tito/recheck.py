@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from tito.aside import keep_aside
+from tito.deadline import Deadline
 from tito.export import export_one
 from tito.files import FileProblem, read_bytes, read_text
 from tito.grading.grade import grade, new_seed
@@ -26,7 +27,8 @@ from tito.ladder import Checkpoint, Ladder
 from tito.progress import REPORT, Progress, load_progress
 from tito.report import SIZE_LIMIT, Report, ReportError, load_report, save_report
 from tito.source import ModuleSource, parse
-from tito.unittests import Deadline, Stopped, UnitTests, check_unit_tests
+from tito.unit_outcomes import Stopped
+from tito.unittests import UnitTests, check_unit_tests
 
 UNIT_SECONDS = 10.0  # for the unit tests of one module together
 MARGIN = 2.0  # seconds after which they are ended, if they did not end themselves in time
@@ -195,12 +197,15 @@ class Recheck:
         def tell(done: int, total: int, test: str) -> None:
             self.follow(Running(check, "units", done, total, test))
 
+        units, problem = None, None
         try:
             folder = self._folder / rung.id
             units = check_unit_tests(self.root, self.ladder, rung, folder=folder, runner=runner)
-            self.tell(UnitsDone(check, units))
-        except FileProblem as problem:
-            self.tell(UnitsDone(check, None, problem))
+        except FileProblem as found:
+            problem = found
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            problem = FileProblem(rung.source, f"could not be tested: {error}", "save it again")
+        self.tell(UnitsDone(check, units, problem))
 
     def _grade(self, check: int, rung: Checkpoint) -> None:
         """Run the checkpoint, put its result into the report, and tell."""
@@ -222,8 +227,8 @@ class Recheck:
             )  # fmt: skip
             if check == self.number:
                 report, note = self._put_in(rung, new)
-        except (FileProblem, OSError) as error:
-            trouble = str(error)
+        except Exception as error:  # whatever it is, somebody waits for an answer
+            trouble = str(error) or type(error).__name__
         now = load_progress(self.root, self.ladder, report)
         self.tell(CheckpointDone(check, now, trouble, note))
 
@@ -254,8 +259,8 @@ Tell = Callable[[int, int, str], object]  # tests done, tests in all, the test t
 
 def run_units(
     process: "subprocess.Popen[bytes]", errors: IO[bytes], job: dict[str, Any], tell: Tell
-) -> Stopped | None:
-    """Hand unit tests to a waiting process; says what was under way if they took too long."""
+) -> Stopped:
+    """Hand unit tests to a waiting process; says what was under way if they did not end."""
     stack = Path(job["folder"]) / STACK
     stack.unlink(missing_ok=True)
     # It gives up by itself, and says where; but it runs a student's code.
@@ -277,4 +282,4 @@ def run_units(
             deadline.cancel()
             end(process)
     trace = stack.read_text(encoding="utf-8", errors="replace") if stack.is_file() else ""
-    return Stopped(at, job["seconds"], trace) if trace or deadline.over else None
+    return Stopped(at, job["seconds"], trace, late=bool(trace) or deadline.over)

@@ -13,7 +13,8 @@ from tito.ladder import Checkpoint
 from tito.progress import Progress, Rung, Stub
 from tito.recheck import CheckpointDone, Running, UnitsDone
 from tito.report import CheckpointResult, Failure, Outcome
-from tito.unittests import NOT_WRITTEN, UnitTests, is_stub
+from tito.unit_outcomes import NOT_WRITTEN, is_stub
+from tito.unittests import UnitTests
 
 KEYS = {"n": "next", "h": "hint", "l": "list", "t": "timeline", "r": "reset", "q": "quit"}
 

@@ -29,7 +29,7 @@ from tito.render.lines import (
 from tito.render.tree import share, side_by_side
 from tito.render.words import LOOKS, percent, points_words, rung_words
 from tito.report import Failure
-from tito.unittests import is_stub
+from tito.unit_outcomes import is_stub
 from tito.watch import KEYS, State, first_failure, goes_to
 
 PROSE = ("asked", "hint", "look at", "mend")  # parts that are always wrapped

@@ -110,8 +110,10 @@ class Terminal:
     ) -> None:
         for name, handler in self._before.items():
             signal.signal(getattr(signal, name), handler)
-        os.close(self._woken)
-        os.close(self._wake)
+        woken, wake = self._woken, self._wake
+        self._woken = self._wake = -1  # a number that is closed may be another file's at once
+        os.close(wake)
+        os.close(woken)
 
     def _leave(self, number: int, frame: Any) -> None:
         self.leaving = self.leaving or number

@@ -41,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
 
     ladder = load_ladder(options.root)
     if options.module == "integration" and options.integration and not options.all:
+        if options.x or options.pytest:
+            raise Usage("-x and --pytest are for unit tests; leave them out")
         return run_integration(options, ladder, ladder.find(options.integration))
     if options.integration or options.module == "integration":
         raise Usage("say which module: tito test 01, or: tito test integration 05")
@@ -124,7 +126,7 @@ def _check(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> "Un
 
 def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
     """Every test of a module, the first failure in full or all of them, and what to do now."""
-    from tito.unittests import is_stub
+    from tito.unit_outcomes import is_stub
 
     say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}\n")
     shown = [
@@ -136,6 +138,7 @@ def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
         say(text)
     total = len(units.tests)
     count = f"{units.passed} of {total} passed" if total else "they did not run to the end"
+    count += ", and the rest did not run" if total and not units.ran else ""
     say(f"{chr(10) if shown else ''}[bold]{count}[/], {units.seconds:.1f} s")
     for failure in units.failures if verbose else units.failures[:1]:
         say()
@@ -168,6 +171,7 @@ def _with_pytest(
     from tito.unittests import problem_below, run_unit_tests
 
     arguments = [*(["-k", options.k] if options.k else []), *(["-x"] if options.x else [])]
+    arguments += ["-vv"] if options.verbose else []
     say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}")
     colour = console().color_system is not None
     status = run_unit_tests(options.root, ladder, rung, arguments, colour)
@@ -198,8 +202,8 @@ def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoin
     for test in tests:
         say(f"{marked(test.status)} {quote(test.name)}  [dim]{quote(test.asked)}[/]")
     passed = sum(test.status == "passed" for test in tests)
-    failure = next((test.failure for test in tests if test.failure), None)
-    if failure:
+    failures = [test.failure for test in tests if test.failure]
+    for failure in failures if options.verbose else failures[:1]:
         say()
         say_failure(failure)
     say(f"\n{passed} of {len(tests)} integration tests passed")
