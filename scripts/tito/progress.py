@@ -198,6 +198,14 @@ def find_stubs(text: str) -> tuple[Stub, ...]:
     )
 
 
+def stubs_of(root: Path, source: str) -> tuple[Stub, ...]:
+    """The stubs left in a module's file; none where it cannot be read."""
+    try:
+        return find_stubs(read_text(root, source))
+    except FileProblem:
+        return ()
+
+
 def _freshness(
     ladder: Ladder, result: CheckpointResult | None, digests: Mapping[str, str]
 ) -> Freshness:
@@ -328,6 +336,8 @@ def _without_report(progress: Progress) -> Next:
         return Next("git checkout HEAD -- modules", "this tree has no modules; bring them back")
     if first.untouched:
         return _open_step(first, "start")
+    if first.stubs and not progress.problem:
+        return _open_step(first, "test")
     reason = "the last report cannot be read" if progress.problem else "nothing was graded yet"
     return Next("tito grade", f"{reason}: this shows where you stand")
 

@@ -78,6 +78,15 @@ class Places:
         """The step that a test stands beside."""
         return self.module.step_of(self.tests[test].lineno) if test in self.tests else None
 
+    def nearest(self, frames: tuple[Frame, ...], test: str) -> tuple[Frame, ...]:
+        """The frames to open the last of: of the test's own step, else of this module, else all.
+
+        What one step hands to another, or to an earlier module, is refused there and made here.
+        """
+        own = tuple(f for f in frames if f.file == self.rung.source)
+        step = self.step(test)
+        return tuple(f for f in own if self.module.step_of(f.line) == step) or own or frames
+
     def statement(self, frames: tuple[Frame, ...], test: str) -> str:
         """The statement of a test that did not hold, on one line."""
         lines = [frame.line for frame in frames if frame.file == self.rung.source]
@@ -190,15 +199,16 @@ def _failure(name: str, test: dict[str, Any], places: Places) -> Failure:
     came = test.get("metadata", {}).get("frames", ())
     located = [(places.own(file), max(1, line), function) for file, line, function in came]
     frames = tuple(Frame(*at) for at in located if at[0])
-    file, line = (frames[-1].file, frames[-1].line) if frames else (places.rung.source, None)
+    bare = name.partition("[")[0]
+    stub = STUB.search(_message(phase))
+    at = frames[-1:] if stub else places.nearest(frames, bare)
+    file, line = (at[-1].file, at[-1].line) if at else (places.rung.source, None)
     step = places.module.step_of(line) if line and file == places.rung.source else None
     first, *rest = [t for t in _message(phase).splitlines() if t.strip()] or ["it failed"]
-    bare = name.partition("[")[0]
     parts = {"headline": f"{name}: {first}", "expected": places.statement(frames, bare)}
     whole = [first] if fit(parts["headline"]) != parts["headline"] else []
     told = [text for text in [*whole, *rest] if not _WHERE.match(text)]
     parts["got"] = dedent("\n".join(told))
-    stub = STUB.search(first)
     if stub is not None:
         parts = {"headline": f"{stub['name']}: {NOT_WRITTEN}"}
         parts["headline"] += f" ({_step_of(stub)}module {stub['module']})"

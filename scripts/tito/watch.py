@@ -10,10 +10,11 @@ from typing import Literal, NamedTuple
 
 from tito.files import FileProblem
 from tito.ladder import Checkpoint
-from tito.progress import Progress, Rung, Stub
+from tito.progress import Progress, Rung
 from tito.recheck import CheckpointDone, Running, UnitsDone
 from tito.report import CheckpointResult, Failure, Outcome
-from tito.unit_outcomes import NOT_WRITTEN, is_stub
+from tito.telling import exact_first, ordered
+from tito.unit_outcomes import is_stub
 from tito.unittests import UnitTests
 
 KEYS = {"n": "next", "h": "hint", "l": "list", "t": "timeline", "r": "reset", "q": "quit"}
@@ -302,34 +303,17 @@ def _wrong(state: State) -> list[Failure]:
 
 
 def _unwritten(state: State) -> list[Failure]:
-    """What is still to be written, in the order of the steps, an earlier module's first.
-
-    A test may meet a later step before the first one left, which is the one to write.
-    """
+    """What is still to be written, the first step first."""
     found = [f for f in state.units.failures if is_stub(f)] if state.units else []
     found += _failures([t for t in _unpassed(state) if t.status == "not_started"])
-    found.sort(key=lambda failure: (failure.file or "", failure.step or 0))
-    if not found or not state.here.stubs or found[0].file not in (None, state.rung.source):
-        return found
-    first = state.here.stubs[0]
-    return found if found[0].step == first.step else [_to_write(state.rung, first), *found]
-
-
-def _to_write(rung: Checkpoint, stub: Stub) -> Failure:
-    """What a test of a stub would say."""
-    step = f"step {stub.step} of " if stub.step else ""
-    return Failure(
-        f"{stub.name}: {NOT_WRITTEN} ({step}module {rung.id})",
-        file=rung.source,
-        line=stub.line,
-        step=stub.step,
-        command=f"tito test {rung.id}",
-    )
+    c = state.rung
+    return [f for f in ordered(found, c.id, c.source, state.here.stubs) if is_stub(f)]
 
 
 def _unpassed(state: State) -> list[Outcome]:
     """The tests of the checkpoint that did not pass, once it has run."""
-    return [t for t in state.result.tests if t.failure] if state.result and state.graded else []
+    tests = state.result.tests if state.result and state.graded else ()
+    return [test for test in exact_first(tests) if test.failure]
 
 
 def _failures(tests: list[Outcome]) -> list[Failure]:

@@ -156,6 +156,7 @@ def _show(
 ) -> None:
     """A line each, the first failure of those that did not pass, and the verdict."""
     from tito.cli.status import moment
+    from tito.telling import exact_first
 
     wide = max(len(c.name) for c in results)
     ids = max(len(c.id) for c in results)
@@ -165,7 +166,7 @@ def _show(
         back = "  [red]passed before[/]" if c in regressed else ""
         name = f"{mark} {c.id:<{ids}} {c.name:<{wide}}"
         say(f"{name}  {word:<11} {count:>11}  {c.duration:>4.1f} s{back}")
-        failure = next((test.failure for test in c.tests if test.failure), None)
+        failure = next((test.failure for test in exact_first(c.tests) if test.failure), None)
         if c.message or failure:
             text = c.message.splitlines()[0] if c.message else failure.headline  # type: ignore[union-attr]
             row("", quote(text), indent=5)

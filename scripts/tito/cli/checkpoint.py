@@ -68,8 +68,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_timeline(actions)
 
 
-def show_checkpoint(result: "CheckpointResult | CustomResult", *, verbose: bool) -> None:
-    """Print one checkpoint: its line, what blocks it, and its first failure or all."""
+def show_checkpoint(
+    root: Path, result: "CheckpointResult | CustomResult", *, verbose: bool
+) -> None:
+    """Print one checkpoint of a tree: its line, what blocks it, and its first failure or all."""
+    from tito.progress import stubs_of
+    from tito.telling import exact_first, ordered
+
     mark, word = marked(result.status), LOOKS[result.status].word
     count = f"{result.passed}/{len(result.tests)} tests" if result.tests else "no tests"
     points = f"{result.points}/{result.max_points} points, " if result.max_points else ""
@@ -78,11 +83,12 @@ def show_checkpoint(result: "CheckpointResult | CustomResult", *, verbose: bool)
         say(f"  {quote(result.message)}")
     if result.blocked_by:
         say(f"  mend first: {', '.join(result.blocked_by)}")
-    failures = [test.failure for test in result.tests if test.failure]
+    found = [test.failure for test in exact_first(result.tests) if test.failure]
+    failures = ordered(found, result.id, result.source, stubs_of(root, result.source))
     for failure in failures if verbose else failures[:1]:
         say()
         say_failure(failure)
-    hidden = len(failures) - 1
+    hidden = len(found) - 1
     if hidden > 0 and not verbose:
         plural = "s" if hidden > 1 else ""
         say(f"\n{hidden} more failure{plural}: tito checkpoint run {result.id} --verbose")
@@ -163,7 +169,7 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
     for rung in rungs:
         result = by_any_id(report)[rung.id]
         if result.tests or not options.all:
-            show_checkpoint(result, verbose=options.verbose)
+            show_checkpoint(options.root, result, verbose=options.verbose)
     if options.all:
         say(verdict_line(report))
         say_trouble(report)

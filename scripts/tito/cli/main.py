@@ -153,6 +153,8 @@ class Parser(argparse.ArgumentParser):
     def no_option(self, word: str) -> NoReturn:
         """Complain about an option that there is not."""
         mend = did_you_mean(word.partition("=")[0], self.options)
+        if self.passes_on:
+            mend += f"; one of the script's own goes after --: {self.prog} NN -- {word}"
         raise Usage(f"{self.prog} has no option {word}; {mend}")
 
     def _knows(self, word: str) -> bool:

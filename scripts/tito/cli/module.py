@@ -247,6 +247,8 @@ def run_complete(options: argparse.Namespace) -> int:
 
 def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label: str) -> bool:
     """Step 1: the unit tests; the first failure is shown in full."""
+    from tito.progress import stubs_of
+    from tito.telling import ordered
     from tito.unittests import check_unit_tests, following
 
     if options.skip_test:
@@ -268,7 +270,7 @@ def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label
     count = f"{failed} of {total} {verb} not pass" if tests.ran else "they cannot run"
     say(f"{label}[red]{LOOKS['failed'].mark}[/] {count}\n")
     if tests.failures:
-        say_failure(tests.failures[0])
+        say_failure(ordered(tests.failures, c.id, c.source, stubs_of(options.root, c.source))[0])
     return False
 
 
@@ -330,7 +332,7 @@ def _checkpoint_step(
         _unlocked(options, before, load_progress(options.root, ladder, report), c)
         return True
     say(f"{label}[red]{LOOKS['failed'].mark}[/]\n")
-    show_checkpoint(result, verbose=False)
+    show_checkpoint(options.root, result, verbose=False)
     return False
 
 

@@ -174,5 +174,5 @@ def run_show(options: argparse.Namespace) -> int:
     for checkpoint in report.checkpoints:
         if checkpoint.status != "not_started":
             say()
-            show_checkpoint(checkpoint, verbose=options.verbose)
+            show_checkpoint(options.root, checkpoint, verbose=options.verbose)
     return 0

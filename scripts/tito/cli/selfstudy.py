@@ -54,6 +54,7 @@ def run_reset(options: argparse.Namespace) -> int:
         )
     if done.kept:
         row("kept", f"your version is in {quote(done.kept)}")
+        row("back", f"cp {quote(done.kept)} {quote(done.file)}")
     row("next", f"[bold]tito module start {rung.id}[/]")
     return 0
 

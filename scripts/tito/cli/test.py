@@ -1,6 +1,7 @@
 """tito test: the unit tests of one module, or of all; or its integration tests."""
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, console, marked, quote, row, say, say_failure, working
@@ -99,7 +100,7 @@ def _run_module(
         say(f"no unit test of {rung.folder} matches {options.k!r}")
         return not alone
     if alone:
-        _show_tests(rung, units, verbose=options.verbose)
+        _show_tests(options.root, rung, units, verbose=options.verbose)
     else:
         _show_line(rung, units)
     return units.ok
@@ -124,8 +125,10 @@ def _check(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> "Un
             raise Interrupted(f", {at}" if at else "") from None
 
 
-def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
+def _show_tests(root: Path, rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
     """Every test of a module, the first failure in full or all of them, and what to do now."""
+    from tito.progress import stubs_of
+    from tito.telling import ordered
     from tito.unit_outcomes import is_stub
 
     say(f"[bold]{rung.folder}[/]  unit tests of {rung.source}\n")
@@ -140,11 +143,12 @@ def _show_tests(rung: Checkpoint, units: "UnitTests", *, verbose: bool) -> None:
     count = f"{units.passed} of {total} passed" if total else "they did not run to the end"
     count += ", and the rest did not run" if total and not units.ran else ""
     say(f"{chr(10) if shown else ''}[bold]{count}[/], {units.seconds:.1f} s")
-    for failure in units.failures if verbose else units.failures[:1]:
+    failures = ordered(units.failures, rung.id, rung.source, stubs_of(root, rung.source))
+    for failure in failures if verbose else failures[:1]:
         say()
         say_failure(failure)
     wrong = [f for f in units.failures if not is_stub(f)]  # the list above shows what is unwritten
-    hidden = len([f for f in wrong if f is not units.failures[0]])
+    hidden = len([f for f in wrong if f is not failures[0]])
     if hidden and not verbose:
         plural = "s" if hidden > 1 else ""
         say(f"\n{hidden} more failure{plural}: tito test {rung.id} --verbose")

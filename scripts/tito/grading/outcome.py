@@ -46,8 +46,8 @@ _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\
 
 
 def fit(text: str, width: int = HEADLINE) -> str:
-    """The first line of a text, cut to a width."""
-    line = text.splitlines()[0] if text.strip() else ""
+    """A text on one line, cut to a width."""
+    line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
