@@ -408,6 +408,41 @@ def test_the_cause_is_found_behind_another_exception(course, ladder):
     assert explain(CHAINED.format(root="/elsewhere").split("\n"), course, ladder) is None
 
 
+@pytest.mark.parametrize("number", ["0", "99999999", "9" * 5000])
+def test_a_line_number_that_cannot_be_is_no_place(course, ladder, number):
+    """Whoever prints a traceback may print any; of the others the last one counts."""
+    wrong = CHAINED.replace("line 12", f"line {number}").format(root=course)
+    assert explain(wrong.split("\n"), course, ladder) is None
+    sound = f'  File "{course}/tinytorch/core/tensor.py", line 7, in mul\n'
+    head, file, rest = wrong.partition('  File "')
+    failure = explain(f"{head}{sound}{file}{rest}".split("\n"), course, ladder)
+    assert (failure.file, failure.line) == ("modules/01_tensor/tensor.py", 7)
+
+
+def test_without_a_traceback_there_is_nothing_to_explain(course, ladder):
+    for lines in ([], ["RESULT of nothing"], ["  + Exception Group Traceback (most recent call)"]):
+        assert explain(lines, course, ladder) is None
+
+
+@pytest.mark.parametrize(
+    ("then", "status", "shown"),
+    [
+        ("import os\nprint('last words', flush=True)\nos._exit(5)", 5, "last words"),
+        ("print('RESULT 01_1957_perceptron accuracy')", 0, "RESULT 01_1957_perceptron accuracy"),
+        ("def (", 1, "SyntaxError: "),
+        ("raise ExceptionGroup('two', [ValueError('a'), KeyError('b')])", 1, "ValueError: a"),
+    ],
+    ids=["exit", "result", "syntax", "group"],
+)
+def test_a_run_that_ends_without_a_traceback_is_broken(course, then, status, shown):
+    replace_script(course, then)
+    done = tito(course, "milestone", "run", "01", "--force")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert shown in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last == f"broken  no result: the script ended with status {status}"
+
+
 def script_run(course, name, *words, **options):
     """Run a milestone's script on the exported tree."""
     script = next((course / "milestones").glob(f"{name}_*/*.py"))

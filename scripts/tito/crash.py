@@ -6,7 +6,7 @@ The framework's lines are those of the modules, so a place in tinytorch/core is 
 import os
 import re
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from tito.files import FileProblem, read_text
@@ -16,7 +16,7 @@ from tito.report import Failure, Frame
 from tito.source import parse
 from tito.unit_outcomes import DEPTH, STUB
 
-_FRAME = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d+)(, in (?P<function>.+))?')
+_FRAME = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d{1,7})(, in (?P<function>.+))?')
 _CHAINED = ("During handling of the above", "The above exception was the direct cause")
 _NOT_FOUND = re.compile(
     r"(ImportError|ModuleNotFoundError|AttributeError): .*'tinytorch\.core\.(?P<module>\w+)'"
@@ -33,7 +33,7 @@ def explain(lines: Sequence[str], root: Path, ladder: Ladder) -> Failure | None:
         ladder: Its ladder.
     """
     starts = [n for n, line in enumerate(lines) if line.startswith("Traceback (most recent")]
-    parts = [lines[n:end] for n, end in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    parts = [lines[n:end] for n, end in pairwise([*starts, len(lines)])]
     failures = (_explain_one(part, root, ladder) for part in reversed(parts))
     return next((failure for failure in failures if failure), None)
 
@@ -73,10 +73,11 @@ def _frame(line: str, root: Path, ladder: Ladder) -> Frame | None:
         return None
     sources = {f"tinytorch/core/{rung.module}.py": rung.source for rung in ladder.checkpoints}
     name = sources.get(name, name)
-    if not name.startswith(("modules/", "milestones/")):
+    number = int(found["line"])
+    if not name.startswith(("modules/", "milestones/")) or number < 1:
         return None
     function = (found["function"] or "").strip("<>")
-    return Frame(name, int(found["line"]), "the module" if function == "module" else function)
+    return Frame(name, number, "the module" if function == "module" else function)
 
 
 def _message(lines: Sequence[str]) -> list[str]:
