@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -381,6 +382,93 @@ print("RESULT 01_1957_perceptron accuracy 1.0 target 1 PASS")"""
     assert done.returncode == 0
     assert "ZeroDivisionError: division by zero" in done.stdout
     assert done.stdout.rstrip().endswith("PASS")
+
+
+CAUGHT = """import traceback
+try:
+    1 / 0
+except ZeroDivisionError:
+    traceback.print_exc()
+{then}
+time.sleep(60)"""
+
+
+def interrupted_run(course, printed):
+    """What a run prints up to a line, and what after a Ctrl-C at that time."""
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "tito", "milestone", "run", "01", "--force"], cwd=course,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    ) as process:  # fmt: skip
+        watchdog = threading.Timer(30, process.kill)
+        watchdog.start()
+        before = ""
+        while not before.endswith(printed) and (line := process.stdout.readline()):
+            before += line
+        time.sleep(0.5)
+        process.send_signal(signal.SIGINT)
+        after, errors = process.communicate(timeout=30)
+        watchdog.cancel()
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    return before, after
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is of POSIX")
+@pytest.mark.parametrize(
+    "goes_on",
+    ["print('epoch 1', flush=True)", "for i in range(30): print(f'  epoch {i}', flush=True)"],
+)
+def test_a_script_that_goes_on_after_a_traceback_is_followed(course, goes_on):
+    """What it prints is shown while it runs, with all that came before."""
+    replace_script(course, CAUGHT.format(then=goes_on))
+    before, _ = interrupted_run(course, "epoch 1\n")
+    assert "\nTraceback (most recent call last):\n" in before
+    assert "\nZeroDivisionError: division by zero\n" in before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGINT is of POSIX")
+def test_ctrl_c_loses_nothing_of_what_was_printed(course):
+    """What is held back as the last words of a script, which it may be, is shown then."""
+    replace_script(course, CAUGHT.format(then=""))
+    _, after = interrupted_run(course, "begun with\n")
+    assert after.startswith("Traceback (most recent call last):\n")
+    assert after.endswith("\nZeroDivisionError: division by zero\n")
+
+
+def test_a_message_of_several_lines_is_explained_still(course, ladder):
+    """It cannot be told from a script that goes on, so the traceback is shown as well."""
+    wrong = "raise IndexError('first\\nsecond')"
+    line = export_as(course, ladder, "01", "return a @ b", wrong)
+    done = tito(course, "milestone", "run", "02", "--quick", "--force")
+    assert done.returncode == 1
+    assert "matmul: raised IndexError: first\n" in done.stdout
+    assert f"look at   modules/01_tensor/tensor.py:{line} (step 5)" in done.stdout
+    assert done.stdout.count("\nsecond\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "status"),
+    [("for epoch in range(30): print('epoch', epoch)\nraise SystemExit(1)", 1),
+     ("print('epoch 29', flush=True)\nimport os\nos._exit(5)", 5),
+     ("print('epoch 29')", 0)],
+)  # fmt: skip
+def test_a_traceback_that_ended_no_run_explains_nothing(course, ladder, then, status):
+    """The script went on after it: what ended it is something else."""
+    export_as(course, ladder, "01", "return a @ b", "raise ValueError('caught')")
+    head = """import traceback
+from tinytorch import Tensor
+try:
+    Tensor([[1.0]]) @ Tensor([[1.0]])
+except ValueError:
+    traceback.print_exc()
+"""
+    replace_script(course, head + then)
+    done = tito(course, "milestone", "run", "01", "--force")
+    assert done.returncode == 1
+    assert "raised" not in done.stdout
+    assert done.stdout.count(": caught\n") == 1
+    last = f"broken  no result: the script ended with status {status}\n"
+    assert done.stdout.endswith(f"epoch 29\n{last}")
 
 
 CHAINED = """\

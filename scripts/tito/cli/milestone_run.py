@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 LOG = "log.txt"
 LOG_LIMIT = 1 << 20  # characters
 TRACEBACK = "Traceback (most recent call last):"
-HELD = 2000  # lines of a traceback, and of what comes after it
+CHAINED = ("During handling of the above exception", "The above exception was the direct cause")
+TRACE = 2000  # lines of tracebacks, and of what comes between and after them
+MESSAGE = 20  # lines of an exception's message; after more of them the script goes on
 
 
 def add_run(actions: "argparse._SubParsersAction") -> argparse.ArgumentParser:
@@ -120,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
             return 130
     append_to("GITHUB_OUTPUT", f"status={ended.status}\n")
     if ended.status == "broken":
-        _say_broken(options, ladder, output, problems)
+        _say_broken(options, ladder, output, ended, problems)
         say(f"[red]broken[/]  no result: the script ended with status {ended.exit_status}")
     output.let_go()
     return 0 if ended.status == "passed" or (options.no_gate and ended.status != "broken") else 1
@@ -128,43 +130,72 @@ def run(options: argparse.Namespace) -> int:
 
 class _Output:
     """What a script prints, shown as it comes but for a traceback: that is held back until the
-    end shows whether the student's code is the reason. The log, where there is one, has it all."""
+    end shows whether the student's code is the reason, or the script goes on. The log, where
+    there is one, has it all.
+
+    `trace` is what came from a traceback on, unless so much came after it that no run can have
+    ended of it; `shown` of its lines have been shown.
+    """
 
     def __init__(self) -> None:
         self.log: IO[str] | None = None
         self.left = LOG_LIMIT
-        self.held: list[str] = []
+        self.trace: list[str] = []
+        self.shown = 0
+        self.told = 0  # lines of the last traceback from its exception's own on
+        self.goes_on = False
 
     def __call__(self, line: str) -> None:
         """Take the next line."""
         if self.log and self.left > 0:
             self.left -= self.log.write(plain(line) + "\n")
-        if self.held or line == TRACEBACK:
-            self.held.append(line)
-        else:
+        if not self.trace and line != TRACEBACK:
             say(quote(line))
-        if len(self.held) > HELD:  # the script went on after it
+            return
+        self.trace.append(line)
+        at_margin = bool(line[:1].strip())
+        if line == TRACEBACK:
+            self.told, self.goes_on = 0, False
+        elif self.told or at_margin:
+            self.told += 1
+        # One that goes on at the margin may be a message of several lines: shown, and kept.
+        self.goes_on |= self.told > 1 and at_margin and not line.startswith(CHAINED)
+        over = self.told > MESSAGE or len(self.trace) > TRACE
+        if self.goes_on or over:
             self.let_go()
+        if over:
+            self.forget()
 
     def let_go(self) -> None:
         """Show what was held back."""
-        for line in self.held:
-            say(quote(line))
-        self.held.clear()
+        while self.shown < len(self.trace):
+            self.shown += 1
+            say(quote(self.trace[self.shown - 1]))
+
+    def forget(self) -> None:
+        """Hold nothing any more."""
+        self.trace.clear()
+        self.shown = self.told = 0
+        self.goes_on = False
 
 
 def _say_broken(
-    options: argparse.Namespace, ladder: Ladder, output: _Output, problems: "list[FileProblem]"
+    options: argparse.Namespace,
+    ladder: Ladder,
+    output: _Output,
+    ended: "Ended",
+    problems: "list[FileProblem]",
 ) -> None:
     """Say why a run has no result: the student's line if it is one, else what the script said."""
     from tito.cli.console import say_failure
     from tito.crash import explain
 
-    failure = explain(output.held, options.root, ladder)
+    uncaught = ended.exit_status == 1  # as Python ends of an exception
+    failure = explain(output.trace, options.root, ladder) if uncaught else None
     if failure is None:
         output.let_go()
         return
-    output.held.clear()
+    output.forget()
     say()
     say_failure(failure)
     for problem in problems[:1]:
@@ -231,6 +262,9 @@ def _run(
             code=code_digest(options.root, ladder, milestone),
             minutes=options.minutes + GRACE if options.minutes else None,
         )
+    except BaseException:  # Ctrl-C above all
+        output.let_go()
+        raise
     finally:
         if output.log:
             output.log.close()
