@@ -99,6 +99,18 @@ def test_definitions_are_found_by_their_qualified_name():
     assert module.locate("nothing") is None
 
 
+def test_definitions_are_found_however_deep_the_text_is_nested():
+    """An `elif` stands inside the one before it, as Python sees it."""
+    text = "# %%\n#| default_exp core.tensor\n\n# %%\n#| export\nif a:\n    pass\n"
+    text += "elif a:\n    pass\n" * 1500 + "class A:\n    def f(self):\n        def g(): ...\n"
+    text += "else_ = 1\n\ndef h(): ...\n"
+    try:
+        found = parse(text, FILE).definitions
+    except FileProblem:
+        pytest.skip("this Python parses nothing nested so deeply")
+    assert list(found) == ["A", "A.f", "A.f.g", "h"]
+
+
 def test_stub_names_module_step_and_size():
     """The stub raises, says where it stands, and promises a size; all else stays."""
     stub = strip("01", parse(GOOD, FILE))

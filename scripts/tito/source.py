@@ -133,16 +133,17 @@ def compile_check(text: str, file: str) -> ast.Module:
         raise FileProblem(file, f"cannot be parsed: {error}", "save it as UTF-8 text") from None
 
 
-def _definitions(tree: ast.AST, prefix: str = "") -> list[tuple[str, ast.AST]]:
-    """All functions and classes below a node with their qualified names."""
+def _definitions(tree: ast.AST) -> list[tuple[str, ast.AST]]:
+    """All functions and classes below a node with their qualified names, in order."""
     found: list[tuple[str, ast.AST]] = []
-    for node in ast.iter_child_nodes(tree):
+    waiting = [(tree, "")]  # no recursion: a student's text may be nested deeper than our stack
+    while waiting:
+        node, prefix = waiting.pop()
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            name = f"{prefix}{node.name}"
-            found.append((name, node))
-            found += _definitions(node, f"{name}.")
-        elif not isinstance(node, ast.expr):
-            found += _definitions(node, prefix)
+            found.append((prefix + node.name, node))
+            prefix += f"{node.name}."
+        children = [n for n in ast.iter_child_nodes(node) if not isinstance(n, ast.expr)]
+        waiting += [(child, prefix) for child in reversed(children)]
     return found
 
 
