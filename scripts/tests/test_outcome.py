@@ -1,13 +1,16 @@
 """What an exception in a checkpoint means, and the words it gets: one message for each kind."""
 
+import difflib
 from pathlib import Path
 
 import pytest
 
 from tito.grading.outcome import judge
+from tito.grading.run import NAME_MOST, NEAREST
 from tito.grading.run import _Places as Places
 from tito.isolation.errors import WorkerDied, WorkerTimeout, from_report
 from tito.ladder import load_ladder
+from tito.source import ModuleSource
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = {"tinytorch.core.layers": "modules/03_layers/layers.py"}
@@ -128,6 +131,87 @@ def test_the_line_to_open_for_a_missing_name_is_that_of_the_nearest(tmp_path):
         line, found = places.missing(name, rung)
         assert found == near
         assert lines[line - 1].startswith(start) if start else line is None
+
+
+LONG = "a" * 3800
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        raised("AttributeError", f"module 'tinytorch.core.layers' has no attribute '{LONG}'"),
+        raised("AttributeError", f"'Linear' object has no attribute '{LONG}'"),
+        raised("AttributeError", f"'{LONG}' object has no attribute 'forward'"),
+        raised("ImportError", f"cannot import name '{LONG}' from 'tinytorch.core.layers' (x)"),
+    ],
+    ids=["module", "member", "class", "import"],
+)
+def test_a_name_that_nobody_would_write_is_looked_for_nowhere(error):
+    """It is the student's code that says which name is missing."""
+    status, parts = judge(error, "Linear")
+    assert status in ("error", "failed")
+    assert "missing" not in parts
+
+
+def hostile_places(folder, names):
+    """The places of a tree whose module 03 defines these names, as methods and as functions."""
+    ladder = load_ladder(ROOT)
+    rung = ladder.find("03")
+    source = folder / rung.source
+    source.parent.mkdir(parents=True)
+    text = "# %%\n#| default_exp core.layers\n\n# %%\n#| export\n"
+    text += "".join(f"def {name}(): ...\n" for name in names)
+    text += "class Net:\n" + "".join(f"    def {name}(self): ...\n" for name in names)
+    source.write_text(text, encoding="utf-8")
+    return Places(folder, ladder), rung
+
+
+def test_the_nearest_name_is_looked_for_in_bounds(tmp_path, monkeypatch):
+    """However many names a module has, however long they are: this is in no worker's time."""
+    compared = []
+
+    class Counting(difflib.SequenceMatcher):
+        def ratio(self):
+            compared.append((len(self.a), len(self.b)))
+            return super().ratio()
+
+    names = ["ab" * 20 + f"{n:04}" for n in range(2000)] + ["a" * 190 + f"{n}" for n in range(60)]
+    places, rung = hostile_places(tmp_path, names)
+    monkeypatch.setattr(difflib, "SequenceMatcher", Counting)
+    for name in ("ab" * 20, "Net." + "ab" * 20, "b" * 100, "a" * 190, "a" * 100_000, "a.", ".", ""):
+        places.missing(name, rung)
+    assert len(compared) <= 3 * NEAREST
+    assert all(max(lengths) <= NAME_MOST for lengths in compared)
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("Net.forwrad", "forward"), ("forwards", "forward"), ("FORWARD", "forward"), ("Net.x", "")],
+)
+def test_a_slip_of_the_pen_is_found_among_many_names(tmp_path, name, near):
+    """A sound name stands out among a hundred."""
+    others = [f"{word}_{n}" for word in ("for", "ward", "back") for n in range(33)]
+    places, rung = hostile_places(tmp_path, [*others, "forward", "backward"])
+    assert places.missing(name, rung)[1] == near
+
+
+def test_a_call_that_goes_on_and_on_is_looked_up_in_bounds(tmp_path, monkeypatch):
+    """What a report cuts is not searched either: a pattern may take the square of its length."""
+    places, rung = hostile_places(tmp_path, ["forward"])
+    seen = []
+    monkeypatch.setattr(ModuleSource, "place", lambda self, of, step, call: seen.append(call))
+    monkeypatch.setattr(ModuleSource, "named", lambda self, call, kind: seen.append(call))
+    places.line(rung, {"failure": {"call": "a" * 100_000}, "of": "x", "step": 1})
+    places.named(rung.source, "a" * 100_000, "imports")
+    assert [len(call) for call in seen] == [400, 400]
+
+
+@pytest.mark.parametrize("number", ["99999999", "9" * 3900])
+def test_an_import_error_names_a_line_that_can_be(number):
+    """A student's code may raise one of its own that names any."""
+    error = raised("ImportError", f"modules/03_layers/layers.py:{number}: no")
+    _, parts = judge(error, "Linear")
+    assert "line" not in str(parts.get("traceback", ""))
 
 
 @pytest.mark.parametrize(

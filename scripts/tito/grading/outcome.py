@@ -29,17 +29,20 @@ HINTS = {
 }
 CRASH = "did an array, or a chain of calls, grow without end? or was Python itself ended?"
 _PLACE = re.compile(
-    r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py))(:(?P<line>\d+))?: (?P<fact>.*)", re.DOTALL
+    r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py))(:(?P<line>\d{1,7}))?: (?P<fact>.*)", re.DOTALL
 )
-_ABSENT = re.compile(r"module 'tinytorch\.core\.(?P<module>\w+)' has no attribute '(?P<name>\w+)'")
+# A name that is looked for has at most 100 characters: the student's code chooses it.
+_ABSENT = re.compile(
+    r"module 'tinytorch\.core\.(?P<module>\w+)' has no attribute '(?P<name>\w{1,100})'"
+)
 _LACKING = re.compile(
-    r"(type object )?'(?P<kind>[\w.]+)'( object)? has no attribute '(?P<name>\w+)'"
+    r"(type object )?'(?P<kind>[\w.]{1,100})'( object)? has no attribute '(?P<name>\w{1,100})'"
 )
 SPELLING = "is it spelt as in the text of its step, and defined at the left margin?"
 MEMBER = "is it spelt as in the text of its step? A method is inside its class, a value on self"
 NOTHING = "None came in: did a step give nothing back, as a function without return does?"
 _NOT_THERE = re.compile(
-    r"cannot import name '(?P<name>\w+)' from 'tinytorch\.core\.(?P<module>\w+)' .*"
+    r"cannot import name '(?P<name>\w{1,100})' from 'tinytorch\.core\.(?P<module>\w+)' .*"
 )
 _INSIDE = re.compile(r"an object of type (?P<kind>\w+) (is not an array|has no truth value)")
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")

@@ -11,6 +11,8 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
+from heapq import nlargest
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,6 +35,12 @@ MESSAGE_LIMIT = 2000  # characters
 LINE_LIMIT = 1 << 20  # bytes of one message of a session
 LINGER = 0.1  # seconds between two looks at whether a silent session has ended
 ALIKE = 0.6  # two names that may be meant for one another
+# The student's code chooses both the name that is missing and those that are there, and comparing
+# two takes up to the cube of their length: in this process, outside every deadline.
+NAME_MOST = 100  # characters of a name that is compared
+NAMES_MOST = 500  # definitions of a module among which the nearest is looked for
+NEAREST = 10  # names that share the most letters, to be compared in full
+CALL_MOST = 400  # characters of a call, as a report keeps it
 TESTS_MOST = 200  # of one checkpoint: a report holds no more
 RAW_REPORT = "raw.json"  # what pytest-json-report writes into the job's folder
 
@@ -173,7 +181,7 @@ class _Places:
     def line(self, rung: Checkpoint, verdict: dict[str, Any]) -> int | None:
         """The line to open in a rung's file: of what was called, else of what was asked for."""
         module = self.source(rung)
-        call = (verdict["failure"] or {}).get("call") or ""
+        call = _cut((verdict["failure"] or {}).get("call"), CALL_MOST)
         try:
             return module.place(verdict["of"], verdict["step"], call) if module else None
         except FileProblem:
@@ -184,7 +192,7 @@ class _Places:
         rung = self.rung("", file)
         module = self.source(rung) if rung else None
         try:
-            return module.named(call, kind) if module else None
+            return module.named(_cut(call, CALL_MOST), kind) if module else None
         except FileProblem:
             return None
 
@@ -199,13 +207,12 @@ class _Places:
         except FileProblem:
             lines = {}
         holder, dot, last = name.rpartition(".")
-        inside = [n for n in lines if n.rpartition(".")[0] == holder]
+        names = list(islice(lines, NAMES_MOST))
+        inside = [n for n in names if n.rpartition(".")[0] == holder]
         if dot and holder not in lines:  # the class of a test: a base of it is here
-            inside = [n for n in lines if "." in n]
-        near = max(inside, key=lambda n: _likeness(last, n.rpartition(".")[2]), default="")
-        if near and _likeness(last, near.rpartition(".")[2])[0] >= ALIKE:
-            return lines[near], near.rpartition(".")[2]
-        return lines.get(holder), ""
+            inside = [n for n in names if "." in n]
+        near = _nearest(last, inside)
+        return (lines[near], near.rpartition(".")[2]) if near else (lines.get(holder), "")
 
     def step(self, file: str, line: int) -> int | None:
         """The step that a line of a student's file belongs to."""
@@ -214,11 +221,30 @@ class _Places:
         return module.step_of(line) if module else None
 
 
-def _likeness(name: str, other: str) -> tuple[float, bool]:
-    """How alike two names are, capitals or not; among equals the one that begins the same."""
+def _nearest(name: str, others: list[str]) -> str:
+    """The one whose last part is most like a name, capitals or not; "" where none is alike.
+
+    Among equals it is one that begins the same.
+    """
     from difflib import SequenceMatcher
 
-    return SequenceMatcher(None, name.lower(), other.lower()).ratio(), name[0] == other[0]
+    if len(name) > NAME_MOST:
+        return ""
+    matcher = SequenceMatcher(None, b=name.lower())
+    close: list[tuple[float, int, str]] = []  # by what their likeness is at most
+    for number, other in enumerate(others):
+        last = other.rpartition(".")[2]
+        matcher.set_seq1(last.lower())
+        if len(last) <= NAME_MOST and (most := matcher.quick_ratio()) >= ALIKE:
+            close.append((most, -number, other))
+    near, best = "", (ALIKE, False)
+    for _, _, other in nlargest(NEAREST, close):
+        last = other.rpartition(".")[2]
+        matcher.set_seq1(last.lower())
+        likeness = matcher.ratio(), name[:1] == last[:1]
+        if likeness > best or (not near and likeness == best):
+            near, best = other, likeness
+    return near
 
 
 def _cut(text: Any, limit: int) -> str:
