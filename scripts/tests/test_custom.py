@@ -1,6 +1,7 @@
 """Custom checkpoints: made, run in isolation, reported, and never in the ladder's way."""
 
 import contextlib
+import io
 import json
 import os
 import re
@@ -10,10 +11,14 @@ import time
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
-from tito.cli import main
+from tito.cli import console, main
+from tito.cli.running import Follow
 from tito.custom import OWN_FILE, clean_name, create, customs, is_course, parse_own, read_own
 from tito.files import FileProblem
+from tito.grading import run
 from tito.grading.score import Run, score_ladder
 from tito.isolation import landlock
 from tito.ladder import LADDER_FILE, Custom, LadderError, parse_ladder
@@ -138,6 +143,103 @@ def test_a_forged_raw_report_is_its_own_loss(small, ladder):
     assert done.returncode == 0, done.stderr
     report = load_report(small / "report.json")
     assert (report.score.points, report.custom[0].status) == (8, "error")
+
+
+MESSAGE = {"rung": "C1", "test": "test_one", "status": "running", "tests": 2}
+
+
+def told(tmp_path, line):
+    """What is passed on of a line that a session prints."""
+    script = f"import sys; sys.stdout.buffer.write({line!r}); sys.stdout.flush()"
+    session = subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    messages = []
+    job = {"rungs": ["C1"], "folder": str(tmp_path)}
+    run._session(job, 60, messages.append, lambda job: (session, io.BytesIO()))
+    return messages
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            json.dumps(MESSAGE | wrong).encode()
+            for wrong in (
+                {"rung": "01"},
+                {"rung": ["C1"]},
+                {"test": None},
+                {"test": 1},
+                {"status": 7},
+                {"status": "s" * 5000},
+                {"tests": "\x1b]0;PWNED\x07"},
+                {"tests": "[red]2[/]"},
+                {"tests": True},
+                {"tests": None},
+                {"tests": -1},
+                {"tests": 10**4000},
+                {"tests": 2.5},
+            )
+        ),
+        b"[]",
+        b'"C1"',
+        b"{}",
+        b"\xff",
+        b"no message",
+        b"[" * 100_000,
+        b'{"tests": ' + b"1" * 5000 + b"}",
+    ],
+    ids=lambda line: repr(line[:60]),
+)
+def test_a_message_of_another_shape_is_none(tmp_path, line):
+    """A session of a student's own checkpoints may print anything."""
+    with pytest.raises(ValueError, match="it printed what is no message"):
+        told(tmp_path, line + b"\n")
+
+
+def test_a_message_is_passed_on_as_agreed(tmp_path):
+    """An earlier release says less, a later one perhaps more; a long name is cut."""
+    assert told(tmp_path, json.dumps(MESSAGE).encode() + b"\n") == [MESSAGE]
+    early = {key: MESSAGE[key] for key in ("rung", "test", "status")}
+    assert told(tmp_path, json.dumps(early | {"rung": ""}).encode() + b"\n") == [
+        early | {"rung": ""}
+    ]
+    late = MESSAGE | {"news": "\x1b]0;PWNED\x07", "test": "t" * 5000}
+    (message,) = told(tmp_path, json.dumps(late).encode() + b"\n")
+    assert message == MESSAGE | {"test": "t" * 119 + "…"}
+
+
+def test_a_forged_message_is_its_own_loss(small, ladder):
+    """It ends the session that printed it; the ladder's result stays, the report says why."""
+    create(small, ladder, "forger", "Can I?", ("01",), 0)
+    forged = json.dumps(MESSAGE | {"tests": "\x1b]0;PWNED\x07"}) + "\n"
+    (small / "checkpoints/custom_forger.py").write_text(
+        "import os\n"
+        f"for file in range(1, 20):\n    try:\n        os.write(file, {forged.encode()!r})\n"
+        "    except OSError:\n        pass\n"
+        "os._exit(0)\n",
+        encoding="utf-8",
+    )
+    done = tito(small, "grade", "--seed", "2")
+    assert done.returncode == 0, done.stderr
+    assert "PWNED" not in done.stdout + done.stderr
+    report = load_report(small / "report.json")
+    assert (report.score.points, report.custom[0].status) == (8, "error")
+    assert "it printed what is no message" in report.custom[0].message
+
+
+def test_the_line_that_follows_a_run_shows_no_markup_or_control(ladder, monkeypatch):
+    """Whatever a message has in it."""
+    monkeypatch.setattr(console, "_console", Console(file=sys.stdout, force_terminal=True))
+    rung = Custom("C1", "mine", "Can I?", ("01",), own=True)
+    follow = Follow(ladder, [rung], quiet=False)
+    shown = []
+    monkeypatch.setattr(follow.status, "update", shown.append)
+    follow(MESSAGE | {"tests": "\x1b]0;PWNED\x07[red]", "test": "a\nb[bold]\x1b[2J"})
+    (line,) = shown
+    text = Text.from_markup(line)
+    assert not text.spans
+    assert text.plain == "C1 mine · 0 of \ufffd]0;PWNED\ufffd[red] tests · a b[bold]\ufffd[2J"
 
 
 @pytest.mark.parametrize(

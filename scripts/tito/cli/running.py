@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tito.cli.actions import add_seed, report_file
 from tito.cli.console import console, quote
+from tito.render.escape import one_line
 
 if TYPE_CHECKING:
     from tito.ladder import AnyRung, Ladder
@@ -63,7 +64,8 @@ class Follow:
             rung = self.rungs.get(message["rung"]) or self.ladder.by_id[message["rung"]]
             at = f"{len(self.seen)} of {len(self.rungs)}: " if len(self.rungs) > 1 else ""
             count = f"{len(seen)} of {message['tests']} tests" if message.get("tests") else ""
-            self.status.update(f"{at}{rung.id} {rung.name} · {count} · {quote(message['test'])}")
+            line = f"{at}{rung.id} {rung.name} · {count} · {message['test']}"
+            self.status.update(quote(one_line(line)))
 
     def so_far(self) -> str:
         """What is known when the run is interrupted, in words; the last rung may be unfinished."""

@@ -33,6 +33,8 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
 LINE_LIMIT = 1 << 20  # bytes of one message of a session
+WORD_MOST = 120  # characters of a test's name, or of its status, in a message
+COUNT_MOST = 1_000_000  # tests that a session may say a checkpoint has
 LINGER = 0.1  # seconds between two looks at whether a silent session has ended
 ALIKE = 0.6  # two names that may be meant for one another
 # The student's code chooses both the name that is missing and those that are there, and comparing
@@ -42,6 +44,7 @@ NAMES_MOST = 500  # definitions of a module among which the nearest is looked fo
 NEAREST = 10  # names that share the most letters, to be compared in full
 CALL_MOST = 400  # characters of a call, as a report keeps it
 TESTS_MOST = 200  # of one checkpoint: a report holds no more
+NO_MESSAGE = "it printed what is no message"
 RAW_REPORT = "raw.json"  # what pytest-json-report writes into the job's folder
 
 
@@ -109,7 +112,29 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[bytes]:
         if not data:
             return
         if len(rest) > LINE_LIMIT or (ended and not lines):
-            raise ValueError("it printed what is no message")
+            raise ValueError(NO_MESSAGE)
+
+
+def _message(line: bytes, rungs: list[str]) -> dict[str, Any]:
+    """What a session says of a test; that of a student's own checkpoints may print anything.
+
+    A released session of an earlier version does not say how many `tests` there are.
+
+    Raises:
+        ValueError: If it is not as agreed.
+    """
+    try:
+        message = json.loads(line)
+        rung, test, status = message["rung"], message["test"], message["status"]
+        tests = message.get("tests", 0)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        raise ValueError(NO_MESSAGE) from None
+    typed = type(rung) is type(test) is type(status) is str and type(tests) is int
+    known = typed and rung in ("", *rungs)
+    if not (known and len(status) <= WORD_MOST and 0 <= tests <= COUNT_MOST):
+        raise ValueError(NO_MESSAGE)
+    said = {"rung": rung, "test": _cut(test, WORD_MOST), "status": status}
+    return said | ({"tests": tests} if "tests" in message else {})
 
 
 def _end_group(process: "subprocess.Popen[bytes]") -> None:
@@ -138,7 +163,7 @@ def _session(
             except BrokenPipeError:
                 pass  # it ended at once: the missing report below says so
             for line in _lines(process):
-                message = json.loads(line)
+                message = _message(line, job["rungs"])
                 at = message["rung"] or at
                 progress(message)
             process.wait()
