@@ -31,10 +31,17 @@ import tracemalloc
 import numpy as np
 
 from tinytorch.core.activations import Tanh, softmax
-from tinytorch.core.autograd import gradcheck, no_grad, register_vjp
+from tinytorch.core.autograd import gradcheck, no_grad, numeric_gradient, register_vjp
 from tinytorch.core.layers import Linear, Sequential
 from tinytorch.core.losses import MSELoss
 from tinytorch.core.tensor import Op, Tensor
+
+
+def measured(values, eps):
+    """The slopes of a product as numeric_gradient measures them, and what it leaves in x."""
+    x = np.array(values, dtype=float)
+    slopes = numeric_gradient(lambda: float(x.prod()), x, eps)
+    return slopes, x
 
 
 def doublings(n):
@@ -451,6 +458,14 @@ def test_grad_returns_and_does_not_store():
     expect_equal(w.grad, None, call="w.grad after grad()")
     unused = Tensor([1.0], requires_grad=True)
     expect_raises((RuntimeError, ValueError), grad, w * w, [unused], call="grad, unused input")
+
+
+@asks("functionality", step=7, of="numeric_gradient", hint="one element moves at a time")
+def test_measured_slopes_leave_the_array_as_it_was():
+    """Measure the slopes of 2 * 3 * 4 with steps of 0.1: the array is then as it was before."""
+    slopes, after = RUN.measured([2, 3, 4], 0.1)
+    expect(slopes, [12, 8, 6], call="numeric_gradient of 2 * 3 * 4")
+    expect(after, [2, 3, 4], call="the array after numeric_gradient")
 
 
 @asks(

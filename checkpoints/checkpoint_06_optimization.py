@@ -159,7 +159,7 @@ def test_every_schedule_is_there():
         expect(rates, [first], call=f"the first rate of a schedule with {options}")
 
 
-@asks("functionality", step=2, of="SGD.update", hint="walk against the gradient")
+@asks("functionality", step=2, of="SGD.update", hint="against the gradient, into the data itself")
 def test_sgd_by_hand():
     """Step from (1, 2) along the gradient (0.5, -1) with lr=0.1."""
     p = parameter([1.0, 2.0], [0.5, -1.0])

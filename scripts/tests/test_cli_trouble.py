@@ -239,6 +239,15 @@ def test_a_unit_test_that_never_ends_is_ended(small, ladder):
     assert failure.command == f"tito test 01 -k {MATMUL}"
 
 
+def test_an_import_that_never_ends_names_its_line(small, ladder):
+    path = "modules/01_tensor/tensor.py"
+    change(small, path, "@primitive\ndef matmul", "while True: pass\n\n\n@primitive\ndef matmul")
+    failure = units_of(small, ladder, seconds=5).failures[0]
+    assert "importing the module: not done after 5 s" in failure.headline
+    text = (small / path).read_text(encoding="utf-8").splitlines()
+    assert text[failure.line - 1] == "while True: pass"
+
+
 @pytest.mark.parametrize("code", ["while True: pass", "__import__('os')._exit(0)"])
 def test_one_test_that_does_not_end_costs_no_other_its_result(small, ladder, code):
     """What passed before it is said, and where it was."""

@@ -14,7 +14,7 @@ from tito.ladder import Checkpoint, Ladder
 from tito.render.failure import HEADLINE
 from tito.report import Failure, Frame
 from tito.source import parse
-from tito.unit_outcomes import DEPTH, STUB
+from tito.unit_outcomes import DEPTH, NOT_WRITTEN, STUB, fit
 
 _FRAME = re.compile(r'  File "(?P<path>.+)", line (?P<line>\d{1,7})(, in (?P<function>.+))?')
 _CHAINED = ("During handling of the above", "The above exception was the direct cause")
@@ -51,9 +51,9 @@ def _explain_one(lines: Sequence[str], root: Path, ladder: Ladder) -> Failure | 
     headline = f"{place.function}: raised {first}"
     if stub:
         step = f"step {stub['step']} of " if stub["step"] else ""
-        headline = f"{stub['name']}: not written yet ({step}module {stub['module']})"
+        headline = f"{stub['name']}: {NOT_WRITTEN} ({step}module {stub['module']})"
     return Failure(
-        _fit(headline),
+        fit(headline),
         got="" if stub else "\n".join(more if len(headline) <= HEADLINE else [first, *more]),
         file=place.file,
         line=place.line,
@@ -95,7 +95,7 @@ def _not_found(message: str, ladder: Ladder) -> Failure | None:
     if rung is None:
         return None
     whole = message if len(message) > HEADLINE else ""
-    return Failure(_fit(message), got=whole, file=rung.source, command=f"tito test {rung.id}")
+    return Failure(fit(message), got=whole, file=rung.source, command=f"tito test {rung.id}")
 
 
 def _step(root: Path, rung: Checkpoint, line: int) -> int | None:
@@ -104,7 +104,3 @@ def _step(root: Path, rung: Checkpoint, line: int) -> int | None:
         return parse(read_text(root, rung.source), rung.source).step_of(line)
     except FileProblem:
         return None
-
-
-def _fit(text: str) -> str:
-    return text if len(text) <= HEADLINE else text[: HEADLINE - 1] + "…"

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 
 from tito.export import exported_text
 from tito.ladder import Checkpoint, Ladder
+from tito.render.failure import HEADLINE
 from tito.report import Failure, Frame
 from tito.source import ModuleSource
 
-HEADLINE = 79  # columns
 PRINTED = 20  # lines
 NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,14 @@ verbosity_assertions = 0
 # Where an exception came through; of what a test prints the end, for a print in a loop must not
 # fill the report; and how each test went, in case that the last one takes the process along.
 _CONFTEST = """\
+import faulthandler, os
 from os.path import realpath
 import pytest
 from tito.isolation.frames import frames_of
+
+if "TITO_SECONDS" in os.environ:  # to import the module; pytest then counts for every test
+    stack = open("stack.txt", "w", encoding="utf-8")
+    faulthandler.dump_traceback_later(float(os.environ["TITO_SECONDS"]), exit=True, file=stack)
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_json_runtest_metadata(item, call):
@@ -165,6 +170,7 @@ def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> R
         limited = [word for key, value in limits.items() for word in ("-o", f"{key}={value}")]
         how = _command(folder, rung, ["-v", "--no-summary", *limited, *arguments])
         how |= {"stdin": subprocess.DEVNULL, "start_new_session": os.name == "posix"}
+        how["env"] |= {"TITO_SECONDS": str(seconds)}
         at = said = line = ""
         with subprocess.Popen(**how, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             deadline = Deadline(seconds + MARGIN, lambda: end_group(process))
@@ -180,10 +186,17 @@ def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> R
             finally:  # Ctrl-C too: nothing may run on, of what the tests have started either
                 deadline.cancel()
                 end_group(process)
-        trace = said.rpartition("Timeout (")[2] if "Timeout (" in said else ""
+        trace = said.rpartition("Timeout (")[2] if "Timeout (" in said else _stack(folder)
         return Stopped(at, seconds, trace, late=bool(trace) or deadline.over)
 
     return run
+
+
+def _stack(folder: Path) -> str:
+    """Where the import of the module was when its time was up, or nothing."""
+    with suppress(OSError):
+        return (folder / "stack.txt").read_text(encoding="utf-8", errors="replace")
+    return ""
 
 
 def _told(process: "subprocess.Popen[bytes]") -> Iterator[str]:

@@ -50,7 +50,7 @@ _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\
 
 def fit(text: str, width: int = HEADLINE) -> str:
     """A text on one line, cut to a width."""
-    line = " ".join(text.split())
+    line = " ".join(part.strip() for part in text.splitlines() if part.strip())
     return line if len(line) <= width else line[: width - 1] + "…"
 
 

@@ -1,10 +1,8 @@
 """Run checkpoints in a trusted session of their own, and collect the outcome of each test."""
 
-import contextlib
 import json
 import os
 import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +21,7 @@ from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
 from tito.isolation.limits import protect_grader
 from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
+from tito.processes import end_group
 from tito.render.failure import named_after
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
@@ -137,13 +136,6 @@ def _message(line: bytes, rungs: list[str]) -> dict[str, Any]:
     return said | ({"tests": tests} if "tests" in message else {})
 
 
-def _end_group(process: "subprocess.Popen[bytes]") -> None:
-    """End what a session of a student's own checkpoints left running in its group."""
-    if os.name == "posix":
-        with contextlib.suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-
 def _session(
     job: dict[str, Any], seconds: float, progress: Progress, begin: Begin
 ) -> tuple[dict | None, str]:
@@ -173,7 +165,7 @@ def _session(
         finally:
             watchdog.cancel()
             if begin is begin_apart:
-                _end_group(process)
+                end_group(process)  # of what a student's own checkpoints left running
         path = Path(job["folder"]) / RAW_REPORT
         if path.is_file() and process.returncode in (0, 1):
             return json.loads(path.read_text(encoding="utf-8")), at
