@@ -183,6 +183,10 @@ def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> R
                         deadline.put_off()
                         tell(at)
                     line = line.rpartition(" ")[2][-SAID:]
+            except KeyboardInterrupt:
+                for begun in _BEGUN.finditer(line + _unread(process)):
+                    tell(begun[1])  # the one to name
+                raise
             finally:  # Ctrl-C too: nothing may run on, of what the tests have started either
                 deadline.cancel()
                 end_group(process)
@@ -190,6 +194,15 @@ def following(tell: Callable[[str], object], seconds: float = TEST_SECONDS) -> R
         return Stopped(at, seconds, trace, late=bool(trace) or deadline.over)
 
     return run
+
+
+def _unread(process: "subprocess.Popen[bytes]") -> str:
+    """What a process has said and nobody has read, where that can be known."""
+    if os.name != "posix" or process.stdout is None:
+        return ""
+    file = process.stdout.fileno()
+    ready = select.select([file], [], [], 0)[0]
+    return os.read(file, 1 << 16).decode(errors="replace") if ready else ""
 
 
 def _stack(folder: Path) -> str:
