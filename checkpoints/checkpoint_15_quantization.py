@@ -91,7 +91,7 @@ def products(m, k, n, times):
 
 def coding(channels):
     """Prepare weights; return a function that quantizes them per channel."""
-    x = np.random.default_rng(0).random((channels, 64_000 // channels), np.float32)
+    x = np.random.default_rng(0).random((channels, 640_000 // channels), np.float32)
     return lambda: quantize(x, axis=0).values.shape
 ''')
 
@@ -386,7 +386,7 @@ def test_integer_products_are_quick():
 
 @asks("performance", step=1, of="quantize", hint="one array operation for all channels")
 def test_channels_are_coded_at_once():
-    """Code 64,000 weights with 4 channels, and with 4,000."""
+    """Code 640,000 weights with 4 channels, and with 4,000."""
     few, many = (timed(WORK.coding(channels)) for channels in (4, 4000))
     call = "quantize(x, axis=0)"
     expect_at_most(many / few, 8, call=call, what="time of 4,000 channels against 4")

@@ -25,7 +25,7 @@ from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.render.words import LOOKS
 
 if TYPE_CHECKING:
-    from tito.report import CheckpointResult, CustomResult, Report
+    from tito.report import CheckpointResult, CustomResult, Failure, Report
 
 REPORT = "report.json"
 
@@ -72,9 +72,6 @@ def show_checkpoint(
     root: Path, result: "CheckpointResult | CustomResult", *, verbose: bool
 ) -> None:
     """Print one checkpoint of a tree: its line, what blocks it, and its first failure or all."""
-    from tito.progress import stubs_of
-    from tito.telling import exact_first, ordered
-
     mark, word = marked(result.status), LOOKS[result.status].word
     count = f"{result.passed}/{len(result.tests)} tests" if result.tests else "no tests"
     points = f"{result.points}/{result.max_points} points, " if result.max_points else ""
@@ -83,15 +80,25 @@ def show_checkpoint(
         say(f"  {quote(result.message)}")
     if result.blocked_by:
         say(f"  mend first: {', '.join(result.blocked_by)}")
-    found = [test.failure for test in exact_first(result.tests) if test.failure]
-    failures = ordered(found, result.id, result.source, stubs_of(root, result.source))
+    failures = _told(root, result)
     for failure in failures if verbose else failures[:1]:
         say()
         say_failure(failure)
-    hidden = len(found) - 1
+    hidden = sum(test.failure is not None for test in result.tests) - 1
     if hidden > 0 and not verbose:
         plural = "s" if hidden > 1 else ""
         say(f"\n{hidden} more failure{plural}: tito checkpoint run {result.id} --verbose")
+
+
+def _told(root: Path, result: "CheckpointResult | CustomResult") -> "list[Failure]":
+    """The failures of a checkpoint in the order to tell them."""
+    if not any(test.failure for test in result.tests):
+        return []
+    from tito.progress import stubs_of
+    from tito.telling import exact_first, ordered
+
+    found = [test.failure for test in exact_first(result.tests) if test.failure]
+    return ordered(found, result.id, result.source, stubs_of(root, result.source))
 
 
 def _last(path: Path) -> "Report | None":

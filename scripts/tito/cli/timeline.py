@@ -7,7 +7,7 @@ import sys
 from tito.cli.actions import add_action, add_report
 from tito.cli.console import console, quote, say, say_lines
 from tito.ladder import load_ladder
-from tito.render.lines import ASCII, UNICODE, Charset, Line
+from tito.render.lines import ASCII, UNICODE, Charset, Line, plain_text
 
 PIPED = 80  # columns where there is no terminal
 POOR = ("dumb", "linux", "vt100", "vt220")  # terminals whose fonts lack the marks
@@ -37,6 +37,9 @@ def best_charset() -> Charset:
 
 def draw(rows: list[Line]) -> None:
     """Print drawn lines; what is not a terminal gets their bare text."""
+    if not console().is_terminal:
+        print("".join(f"{plain_text(row).rstrip()}\n" for row in rows), end="")
+        return
     from rich.text import Text
 
     texts = [Text.assemble(*((span.text, span.style) for span in row)) for row in rows]
