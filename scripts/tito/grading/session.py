@@ -61,10 +61,17 @@ class Grading:
         self.memory: dict[str, int] = {}
         self.meter: Meter | None = None
         self.tests: Counter[str] = Counter()  # by rung, how many there are
+        self.found: dict[str, AnyRung] = {}  # by the name of its file
 
     def rung_of(self, item: pytest.Item) -> AnyRung:
         """The rung that a test's file belongs to."""
-        return rung_of_file(item.path.name, self.ladder, self.custom)
+        return self.rung_of_name(item.path.name)
+
+    def rung_of_name(self, name: str) -> AnyRung:
+        """The rung of a checkpoint's file; looked for once, not for each of its tests."""
+        if name not in self.found:
+            self.found[name] = rung_of_file(name, self.ladder, self.custom)
+        return self.found[name]
 
     def close_rung(self) -> None:
         """Note what the checkpoint's workers used before the next one starts."""
@@ -131,10 +138,16 @@ class Grading:
         self._tell_of(nodeid, "running")
 
     def _tell_of(self, nodeid: str, status: str) -> None:
-        """Tell the parent how a test stands."""
+        """Tell the parent how a test stands: that one has ended along with the next that begins,
+        so that the parent is woken once."""
         file, _, test = nodeid.partition("::")
-        rung = rung_of_file(Path(file).name, self.ladder, self.custom).id
-        self.tell({"rung": rung, "test": test, "status": status, "tests": self.tests[rung]})
+        rung = self.rung_of_name(Path(file).name).id
+        message = {"rung": rung, "test": test, "status": status, "tests": self.tests[rung]}
+        self.tell(message, now=status == "running")
+
+    def pytest_sessionfinish(self) -> None:
+        """Tell of the last test."""
+        self.out.flush()
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_json_modifyreport(self, json_report: dict) -> None:
@@ -145,10 +158,11 @@ class Grading:
         if self.meter:
             json_report["tito"]["spending"] = self.meter.found
 
-    def tell(self, message: dict[str, Any]) -> None:
+    def tell(self, message: dict[str, Any], *, now: bool = True) -> None:
         """Write one line to the parent."""
         self.out.write(json.dumps(message) + "\n")
-        self.out.flush()
+        if now:
+            self.out.flush()
 
 
 def confine() -> None:
