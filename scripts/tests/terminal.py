@@ -157,12 +157,19 @@ class Terminal:
         return self.screen.text
 
     def insist(self, key: str, *words: str, seconds: float = 60.0) -> str:
-        """Press a key until all these words stand on the screen."""
+        """Press a key, again every 0.3 s, until all these words stand on the screen.
+
+        Only while the program takes keys: one that ends has given the terminal its echo back,
+        and a key pressed then would be written into what it says last.
+        """
         end = time.monotonic() + seconds
+        due = 0.0
         while not all(word in self.screen.text for word in words):
             assert time.monotonic() < end, f"{words} never came up on:\n{self.screen.text}"
-            self.press(key)
-            self.read(0.3)
+            if self.takes_keys and time.monotonic() >= due:
+                self.press(key)
+                due = time.monotonic() + 0.3
+            self.read()
         return self.screen.text
 
     def leave(self, seconds: float = 30.0) -> int:
@@ -174,6 +181,11 @@ class Terminal:
         while select.select([self.master], [], [], 0.1)[0]:
             self.read()
         return self.process.returncode
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a program reads keys one by one, without their echo."""
+        return not termios.tcgetattr(self.far)[3] & termios.ICANON
 
     @property
     def restored(self) -> bool:
