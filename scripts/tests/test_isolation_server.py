@@ -106,6 +106,121 @@ def test_a_budget_spans_the_tests_of_a_checkpoint(forked):
     run(slow)
 
 
+def test_a_loop_takes_no_other_test_its_turn(forked):
+    """Once a test ran out of time, the others share what is left of the checkpoint's."""
+    forked.fresh(4)
+    ends = []
+    for others in (4, 3, 2, 1, 0):
+        forked.begin_test(2, others)
+        with contextlib.suppress(WorkerTimeout):
+            run("def attack():\n    while True: pass" if others else "def attack(): return 1")
+        ends.append(forked.end_test())
+    assert ends[0].seconds == 2
+    assert all(end.scope == "test" and end.seconds <= 0.5 for end in ends[1:4])
+    assert ends[4] is None
+
+
+ENDLESS = """
+def honest(x): return x + 1
+def deeper(noise):
+    while True:
+        if noise: print("round after round")
+def inside(noise): return deeper(noise)
+def deaf():
+    import signal
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    return deeper(False)
+def liar():
+    import os, time
+    os.write(1, b'Stack (most recent call first):\\n  File "/etc/passwd", line 1 in root\\n'
+                b'  File "modules/endless.py", line 99999999999 in x\\n')
+    return deeper(False)
+"""
+
+
+@pytest.fixture(params=STARTS)
+def endless(request):
+    with room(
+        package(endless=ENDLESS, stuck="x = 1\nwhile x:\n    x += 1"), start=request.param
+    ) as it:
+        yield it
+
+
+@pytest.mark.parametrize("noise", [False, True], ids=["silent", "printing"])
+def test_a_timeout_names_the_line_that_ran(endless, noise):
+    from tinytorch.endless import honest, inside
+
+    assert honest(1) == 2
+    endless.end_test()
+    endless.begin_test(0.5)
+    with pytest.raises(WorkerTimeout) as caught:
+        inside(noise)
+    functions = [frame.function for frame in caught.value.frames]
+    if sys.platform != "win32":
+        assert functions == ["inside", "deeper"]
+        assert caught.value.frames[-1].line in (4, 5)
+    printed = endless.take_output()
+    assert "most recent call" not in printed
+    assert ("round after round\n" in printed) == noise
+
+
+@pytest.mark.parametrize("name", ["deaf", "liar"])
+def test_a_worker_that_says_nothing_useful_is_ended_all_the_same(endless, name):
+    import importlib
+
+    run = getattr(importlib.import_module("tinytorch.endless"), name)
+    endless.begin_test(1)
+    began = time.monotonic()
+    with pytest.raises(WorkerTimeout) as caught:
+        run()
+    assert time.monotonic() - began < 4
+    files = {frame.file for frame in caught.value.frames}
+    assert files <= {"modules/endless.py"}
+    assert name == "liar" or not files
+
+
+@linux_only
+def test_a_module_whose_import_does_not_end_is_waited_for_once(endless):
+    """Also by the checkpoints to come."""
+    from tinytorch import stuck
+
+    endless.begin_test(1)
+    with pytest.raises(WorkerTimeout) as caught:
+        _ = stuck.x
+    endless.end_test()
+    line = caught.value.endless_import
+    assert line.file == "modules/stuck.py"
+    assert line.line in (2, 3)
+    for _ in range(2):
+        endless.fresh()
+        endless.begin_test(20)
+        began = time.monotonic()
+        with pytest.raises(StudentError) as refused:
+            _ = stuck.x
+        assert time.monotonic() - began < 5
+        assert refused.value.kind == "import"
+        assert f"modules/stuck.py:{line.line}: its import does not end" in str(refused.value)
+        endless.end_test()
+
+
+@linux_only
+def test_a_module_that_was_kept_waiting_is_imported_again():
+    """A machine that stalls is no loop: only a worker that computed all the time tells of one."""
+    sleepy = "import os, time\ntime.sleep(0 if os.path.exists('awake') else 60)\nx = 1"
+    with room(package(sleepy=sleepy)) as server:
+        from tinytorch import sleepy
+
+        server.begin_test(1)
+        with pytest.raises(WorkerTimeout) as caught:
+            _ = sleepy.x
+        server.end_test()
+        assert caught.value.endless_import.line == 2
+        server.fresh()
+        server.begin_test(0.5)
+        with pytest.raises(WorkerTimeout):
+            _ = sleepy.x
+
+
 def test_a_test_that_only_waits_is_over_too(forked):
     run("def attack(): return 1")
     forked.begin_test(0.1)

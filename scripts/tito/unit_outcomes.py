@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from tito.export import exported_text
 from tito.ladder import Checkpoint, Ladder
+from tito.loops import Loop, down_to_loop, loops_in
 from tito.render.failure import HEADLINE
 from tito.report import Failure, Frame
 from tito.source import ModuleSource
@@ -69,6 +70,10 @@ class Places:
         functions = (node for node in ast.walk(self.tree) if isinstance(node, ast.FunctionDef))
         self.tests = {node.name: node for node in functions}
 
+    def loops(self, file: str) -> dict[int, Loop]:
+        """The loops in a file of the student's, by line: of the module itself only."""
+        return loops_in(self.tree) if file == self.rung.source else {}
+
     def asked(self, test: str) -> str:
         """What a test asks: the first paragraph of its docstring."""
         doc = ast.get_docstring(self.tests[test]) if test in self.tests else None
@@ -116,6 +121,8 @@ def stopped(ended: Stopped, places: Places) -> Failure:
     main = _THREAD.split(ended.trace)[-1]  # the thread that Python began with stands last
     at = ((places.own(f[1]), int(f[2]), f[3]) for f in _FRAME.finditer(main))
     frames = tuple(Frame(*place) for place in at if place[0] and 0 < place[1] < 10**6)[::-1]
+    if ended.late:
+        frames = down_to_loop(frames, places.loops)
     file, line = (frames[-1].file, frames[-1].line) if frames else (rung.source, None)
     if line is None and bare in places.tests:
         line = places.tests[bare].lineno

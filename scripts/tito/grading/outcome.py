@@ -14,6 +14,7 @@ from tito.isolation import (
     WorkerDied,
     WorkerTimeout,
 )
+from tito.isolation.errors import endless
 
 HEADLINE = 79  # columns
 IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
@@ -28,6 +29,7 @@ HINTS = {
     "SystemExit": "a function gives back a result or raises an error; it does not end Python",
 }
 CRASH = "did an array, or a chain of calls, grow without end? or was Python itself ended?"
+ENDLESS = "a line outside all functions runs at import; which loop there never ends?"
 _PLACE = re.compile(
     r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py))(:(?P<line>\d{1,7}))?: (?P<fact>.*)", re.DOTALL
 )
@@ -129,8 +131,10 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         parts = {name: getattr(error, name) for name in names}
         return "failed", {"headline": fit(error.headline)} | parts
     if isinstance(error, WorkerTimeout):
+        if line := error.endless_import:
+            return "timeout", _import(endless(line, error.seconds)) | {"hint": ENDLESS}
         parts = {"headline": fit(str(error)), "got": "still running; it was stopped"}
-        return "timeout", parts | {"called": error.call}
+        return "timeout", parts | {"called": error.call, "traceback": frames}
     if isinstance(error, WorkerDied):
         headline = f"{error.call}: {error}" if error.call else str(error)
         parts = {"headline": fit(headline), "got": str(error) if len(headline) > HEADLINE else ""}

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from heapq import nlargest
 from itertools import islice
@@ -21,6 +22,7 @@ from tito.grading.score import Run
 from tito.grading.snapshot import Snapshot
 from tito.isolation.limits import protect_grader
 from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
+from tito.loops import Loop, down_to_loop, loops_in
 from tito.processes import end_group
 from tito.render.failure import named_after
 from tito.report import Failure, Frame, Outcome
@@ -179,6 +181,7 @@ class _Places:
     def __init__(self, root: Path, ladder: Ladder):
         self.root, self.ladder = root, ladder
         self.parsed: dict[str, ModuleSource | None] = {}
+        self.looped: dict[str, dict[int, Loop]] = {}
 
     def source(self, rung: Checkpoint) -> ModuleSource | None:
         """The parsed module of a rung, or None if it has a problem."""
@@ -231,6 +234,16 @@ class _Places:
         near = _nearest(last, inside)
         return (lines[near], near.rpartition(".")[2]) if near else (lines.get(holder), "")
 
+    def loops(self, file: str) -> dict[int, Loop]:
+        """The loops in a student's file, by line."""
+        if file not in self.looped:
+            rung = next((r for r in self.ladder.checkpoints if r.source == file), None)
+            module = self.source(rung) if rung else None
+            self.looped[file] = {}
+            with suppress(FileProblem):
+                self.looped[file] = loops_in(module.tree) if module else {}
+        return self.looped[file]
+
     def step(self, file: str, line: int) -> int | None:
         """The step that a line of a student's file belongs to."""
         rung = next((r for r in self.ladder.checkpoints if r.source == file), None)
@@ -270,15 +283,18 @@ def _cut(text: Any, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _own_hint(outcome: Outcome, parts: dict[str, Any]) -> str:
-    """The hint of a test; one that asks for names has none for a call that went wrong."""
+def _own_hint(outcome: Outcome, parts: dict[str, Any], step: int | None) -> str:
+    """The hint of a test; one that asks for names has none for a call that went wrong.
+
+    What a test of one step has to say does not help with a loop in another.
+    """
+    if outcome.status == "timeout" and (outcome.kind == "imports" or step != outcome.step):
+        return "a loop that does not end? what changes from one round to the next?"
     if outcome.kind != "imports":
         return outcome.hint
     if stub := parts.get("stub"):
         step = f" --step {stub['step']}" if stub["step"] else ""
         return f"its step says what is wanted; then: tito checkpoint hint {stub['module']}{step}"
-    if outcome.status == "timeout":
-        return "a loop that does not end? what changes from one round to the next?"
     if outcome.status == "failed" and len(parts.get("traceback", ())) > 1:
         return "it was on its way through these lines: read them from the last one upwards"
     return outcome.hint
@@ -291,6 +307,8 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         Frame(_cut(f["file"], 300), max(1, int(f["line"])), _cut(f["function"], 120))
         for f in parts.get("traceback", ())[-30:]
     )
+    if outcome.status == "timeout" and "called" in parts:
+        frames = down_to_loop(frames, places.loops)
     file, line = outcome.file, outcome.line
     step = (places.step(file, line) if file and line else None) or outcome.step
     headline = parts["headline"]
@@ -314,7 +332,7 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
             file, line = about.source, found
             step = places.step(file, found) if found else outcome.step
         parts["got"] = f"nothing of that name; the nearest is {near}" if near else ""
-    hint = _cut(parts.get("hint") or _own_hint(outcome, parts), 400)
+    hint = _cut(parts.get("hint") or _own_hint(outcome, parts, step), 400)
     if parts.get("stub") and parts["stub"]["module"] != module_of(rung):
         hint = f"an earlier module comes first: tito checkpoint run {parts['stub']['module']}"
     return Failure(

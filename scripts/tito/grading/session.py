@@ -61,6 +61,7 @@ class Grading:
         self.memory: dict[str, int] = {}
         self.meter: Meter | None = None
         self.tests: Counter[str] = Counter()  # by rung, how many there are
+        self.begun: Counter[str] = Counter()  # by rung, how many of them
         self.found: dict[str, AnyRung] = {}  # by the name of its file
 
     def rung_of(self, item: pytest.Item) -> AnyRung:
@@ -94,7 +95,9 @@ class Grading:
             self.close_rung()
             self.rung = rung
             self.server.fresh(rung.seconds)
-        self.server.begin_test(rung.test_seconds)
+        self.begun[rung.id] += 1
+        others = self.tests[rung.id] - self.begun[rung.id]
+        self.server.begin_test(rung.test_seconds, others)
         if self.meter:
             self.meter.begin()
         try:

@@ -52,19 +52,32 @@ class WorkerDied(IsolationError):
 class WorkerTimeout(IsolationError):
     """A call was not answered within the time of the test, or the checkpoint's time ran out.
 
-    Fields: `seconds` (the limit), `scope` ("test" or "checkpoint"), `call`.
+    Fields: `seconds` (the limit), `scope` ("test" or "checkpoint"), `call`; `frames`: the
+    functions of the student's it was in, outermost first, where it could be asked.
     """
 
-    def __init__(self, seconds: float, scope: str, call: str = ""):
+    def __init__(self, seconds: float, scope: str, call: str = "", frames: tuple[Frame, ...] = ()):
         what = f"{call}: " if call else ""
         if scope == "test":
-            text = f"{what}no answer within {seconds:g} s"
+            text = f"{what}no answer within {seconds:.3g} s"
         else:
             text = f"{what}the {seconds:g} s of this checkpoint are used up"
         super().__init__(text)
         self.seconds = seconds
         self.scope = scope
         self.call = call
+        self.frames = frames
+
+    @property
+    def endless_import(self) -> Frame | None:
+        """The line of a module that ran while the module was imported, if it was."""
+        outside = [frame for frame in self.frames if frame.function == "<module>"]
+        return outside[-1] if outside else None
+
+
+def endless(line: Frame, seconds: float) -> str:
+    """Why a module cannot be imported whose import was stopped at a line."""
+    return f"{line.file}:{line.line}: its import does not end, stopped after {seconds:.3g} s"
 
 
 class ProtocolError(IsolationError):

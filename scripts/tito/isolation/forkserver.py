@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Iterable
 from typing import Any
 
-from tito.isolation import limits, linux
+from tito.isolation import limits, linux, stack
 
 CONNECTION, OUTPUT, STATUS = range(3)
 WARM = (
@@ -107,11 +107,24 @@ def _tell(status: socket.socket, **words: Any) -> None:
         status.sendall(json.dumps(words).encode() + b"\n")
 
 
+def _asked(status: socket.socket) -> bool:
+    """Whether the grader has asked something; it closes its end when it is done."""
+    with contextlib.suppress(OSError):
+        return bool(status.recv(16))
+    return False
+
+
 def _wait(pid: int, status: socket.socket, wake: int) -> tuple[int, Any]:
-    """Wait for the worker's end; end it when the grader says so or goes away."""
+    """Wait for the worker's end; end it when the grader is done with it or goes away.
+
+    What the grader sends before that asks where the worker is.
+    """
     while True:
         ready, _, _ = select.select([status, wake], [], [])
         if status in ready:
+            if _asked(status):
+                os.kill(pid, stack.ASK)
+                continue
             os.kill(pid, signal.SIGKILL)
             _, code, usage = os.wait4(pid, 0)
             return code, usage

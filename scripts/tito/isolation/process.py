@@ -19,9 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tito.isolation import stack
 from tito.isolation.limits import Limits
 
 OUTPUT_KEPT = 64 * 1024  # bytes of output kept per test
+STACK_WAIT = 0.25  # seconds for a worker to say where it is
+STACK_LOOK = 0.002  # seconds between two looks for it: more output may push it out
 DRAIN_WAIT = 0.02  # seconds for output to arrive, where a pipe cannot be asked
 NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
 REMOVE_WAIT = 2.0  # seconds to wait for a worker's files to be gone
@@ -155,6 +158,22 @@ class Output:
             self._dropped = 0
         return taken
 
+    def take_stack(self) -> list[stack.Place]:
+        """Where the worker says it is, once it was asked; what it printed before stays."""
+        until, told = time.monotonic() + STACK_WAIT, b""
+        while time.monotonic() < until:
+            time.sleep(STACK_LOOK)
+            with self._lock:
+                _, head, now = self._tail.rpartition(stack.HEAD)
+            if told and (now == told or not head):
+                break
+            told = bytes(now) if head else b""
+        with self._lock:
+            before, head, _ = self._tail.rpartition(stack.HEAD)
+            if head:
+                self._tail = before
+        return stack.places(told.decode("utf-8", "replace"))
+
 
 class ForkServer:
     """The warm process that forks workers; started early, so that its imports overlap ours."""
@@ -244,6 +263,13 @@ class ForkedWorker:
             with contextlib.suppress(OSError):
                 connection.shutdown(how)
 
+    def where(self) -> list[stack.Place]:
+        """The functions it is in, the outermost first; it goes on meanwhile."""
+        with contextlib.suppress(OSError):
+            self._status.send(b"?")
+            return self.output.take_stack()
+        return []
+
     def end(self) -> End:
         """Wait for the end of a worker that closed its connection; end it if it lingers."""
         code = self._listen("code", NATURAL_END)
@@ -324,6 +350,15 @@ class SpawnedWorker:
         self._popen.kill()
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def where(self) -> list[stack.Place]:
+        """The functions it is in, the outermost first; none on Windows, which cannot ask."""
+        if stack.ASK is None or self._popen.poll() is not None:
+            return []
+        with contextlib.suppress(OSError):
+            os.kill(self.process, stack.ASK)
+            return self.output.take_stack()
+        return []
 
     def end(self) -> End:
         """Wait for the end of a worker that closed its connection; end it if it lingers."""

@@ -5,12 +5,14 @@ import itertools
 import os
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tito.isolation import operations, wire
 from tito.isolation.errors import (
+    FRAMES_LIMIT,
     NAME_LIMIT,
+    Frame,
     IsolationError,
     ProtocolError,
     StaleHandle,
@@ -18,6 +20,7 @@ from tito.isolation.errors import (
     WorkerDied,
     WorkerTimeout,
     clean,
+    endless,
     from_report,
 )
 from tito.isolation.limits import Layer, Limits, protect_grader
@@ -57,12 +60,18 @@ Worker = ForkedWorker | SpawnedWorker
 
 @dataclass
 class _Deadline:
-    """When the current test must be over."""
+    """When the current test must be over; once it has expired, what the worker was doing."""
 
     at: float
     seconds: float
     scope: str
     expired: bool = False
+    frames: tuple[Frame, ...] = ()
+    computed: float = 0.0  # seconds of processor time of the worker's life
+
+    def error(self, call: str = "") -> WorkerTimeout:
+        """That its time is up."""
+        return WorkerTimeout(self.seconds, self.scope, call, self.frames)
 
 
 _generations = itertools.count(1)
@@ -98,18 +107,8 @@ class Server:
         self.limits = limits or Limits()
         self.folders = dict(folders or {})
         self.files = {name: source.filename for name, source in package.items()}
-        self._package = wire.Frame()
-        sources = {
-            name: {
-                "text": source.text,
-                "filename": source.filename,
-                "is_package": source.is_package,
-                "problem": source.problem,
-            }
-            for name, source in package.items()
-        }
-        wire.encode(sources, self._package, self.encode_other)
-        wire.seal(self._package)
+        self._sources = dict(package)
+        self._package = self._packed()
         self._mode = start or best_start()
         self._forks = forks
         self._worker: Worker | None = None
@@ -123,6 +122,7 @@ class Server:
         self._deadline: _Deadline | None = None
         self._began = 0.0
         self._budget = self._left = checkpoint_seconds
+        self._shared = False
         self._wake = threading.Condition()
         self._closed = False
         self._watchdog: threading.Thread | None = None
@@ -139,6 +139,22 @@ class Server:
         """
         layers = [self._grader, *self._layers] if self._grader else self._layers
         return {"start": self._mode, "layers": [asdict(layer) for layer in layers]}
+
+    def _packed(self) -> wire.Frame:
+        """The package as each worker gets it."""
+        frame = wire.Frame()
+        sources = {
+            name: {
+                "text": source.text,
+                "filename": source.filename,
+                "is_package": source.is_package,
+                "problem": source.problem,
+            }
+            for name, source in self._sources.items()
+        }
+        wire.encode(sources, frame, self.encode_other)
+        wire.seal(frame)
+        return frame
 
     # Life.
 
@@ -158,11 +174,20 @@ class Server:
         self._end_worker()
         self._memory = 0
         self._budget = self._left = checkpoint_seconds or self._budget
+        self._shared = False
         self._fatal = None
         self._new_worker()
 
-    def begin_test(self, seconds: float) -> None:
-        """Give the next requests, together, so many seconds."""
+    def begin_test(self, seconds: float, others: int = 0) -> None:
+        """Give the next requests, together, so many seconds.
+
+        `others` tests of the checkpoint come after this one. Once a test has run out of time they
+        share what is left, a twentieth to a quarter of its own time each: a loop that many of
+        them enter takes no other its turn.
+        """
+        if self._shared:
+            share = self._left / (others + 1)
+            seconds = min(max(share, seconds / 20), seconds / 4)
         if self._fatal is not None:
             self._end_worker()
             self._fatal = None
@@ -184,8 +209,24 @@ class Server:
         if deadline is not None:
             self._left -= time.monotonic() - self._began
             if deadline.expired and self._fatal is None:
-                self._fatal = WorkerTimeout(deadline.seconds, deadline.scope)
+                self._fatal = deadline.error()
+            busy = 2 * deadline.computed > time.monotonic() - self._began
+            if deadline.expired and busy and not self._shared:
+                self._refuse(deadline.error())
+            self._shared = self._shared or deadline.expired
         return self._fatal
+
+    def _refuse(self, error: WorkerTimeout) -> None:
+        """Let no later worker import a module whose import does not end: each would wait again.
+
+        Only where it had a test's whole time and computed: a machine that stalls says nothing of
+        the module.
+        """
+        line = error.endless_import
+        for name, source in self._sources.items():
+            if line is not None and source.filename == line.file:
+                self._sources[name] = replace(source, problem=endless(line, error.seconds))
+                self._package = self._packed()
 
     @property
     def fatal(self) -> IsolationError | None:
@@ -292,7 +333,7 @@ class Server:
         call = label(operation, operands)
         deadline = self._deadline
         if deadline is not None and deadline.expired:
-            self._fatal = WorkerTimeout(deadline.seconds, deadline.scope, call)
+            self._fatal = deadline.error(call)
         else:
             end = self._worker.end()
             reason = self._reason(end)
@@ -333,7 +374,20 @@ class Server:
                 deadline.expired = True
                 with contextlib.suppress(Exception):  # this thread must go on, whatever happens
                     if self._worker is not None:
+                        deadline.frames = self._where(self._worker)
+                        spent = processor_seconds(self._worker.process)
+                        deadline.computed = spent or 0.0
                         self._worker.kill()
+
+    def _where(self, worker: Worker) -> tuple[Frame, ...]:
+        """The student's lines that a worker is in, the first few and the last."""
+        ours = self.files.values()
+        found = [
+            Frame(file, line, clean(function, NAME_LIMIT))
+            for file, line, function in worker.where()
+            if file in ours
+        ]
+        return tuple(found if len(found) <= FRAMES_LIMIT else found[:5] + found[5 - FRAMES_LIMIT :])
 
     # Requests.
 

@@ -19,7 +19,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from tito.isolation import operations, wire
+from tito.isolation import operations, stack, wire
 from tito.isolation.frames import frames_of
 
 MESSAGE_LIMIT = 4000
@@ -206,5 +206,6 @@ def run(read_into: Read, write: Write, greeting: list[list[Any]]) -> None:
     sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = io.TextIOWrapper(
         io.FileIO(1, "w", closefd=False), "utf-8", "backslashreplace", "\n", write_through=True
     )
+    stack.tell_when_asked(1)
     serve(read_into, write, greeting)
     os._exit(0)
