@@ -442,9 +442,10 @@ def test_an_interrupted_completion_says_what_was_kept(small_tree):
 
 
 # What shells complete. In zsh the completion system is not at hand outside a line editor, so the
-# three of its functions that the script calls say here what they were given.
+# functions of it that the script calls say here what they were given.
 ZSH = """
 compdef() {{ }}
+compset() {{ }}
 compadd() {{ shift; print -l -- "$@" }}
 _files() {{ print FILES }}
 {script}
@@ -498,6 +499,10 @@ def completed(folder, shell, typed, part):
         ("tito milestone run", "", "03_1986_mlp", "05"),
         ("tito milestone plan --only", "", "03_1986_mlp", "05"),
         ("tito checkpoint run 05", "--se", "--seed", ""),
+        ("tito -C .", "gra", "grade", ""),
+        ("tito -C '.'", "", "status", "module start"),
+        ("tito --root . checkpoint hint", "", "05_autograd", "module"),
+        ("tito -C . checkpoint run 05 --start", "", "fork", "05"),
     ],
 )
 def test_shells_complete(tmp_path, shell, typed, part, offered, never):
@@ -505,6 +510,23 @@ def test_shells_complete(tmp_path, shell, typed, part, offered, never):
     found = completed(tmp_path, shell, typed, part)
     assert offered in found
     assert never not in found
+
+
+@pytest.mark.parametrize(
+    ("shell", "typed", "part", "offered"),
+    [
+        ("bash", "tito checkpoint run --start =", "sp", ["spawn"]),
+        ("bash", "tito checkpoint run --start", "=", ["fork", "spawn"]),
+        ("bash", "tito --root = . checkpoint run --start =", "f", ["fork"]),
+        ("zsh", "tito checkpoint run", "--start=", ["fork", "spawn"]),
+        ("zsh", "tito --root=. checkpoint run", "--start=", ["fork", "spawn"]),
+        ("fish", "tito checkpoint run", "--start=sp", ["--start=spawn"]),
+        ("fish", "tito --root=. checkpoint run 05", "--start=", ["--start=fork", "--start=spawn"]),
+    ],
+)
+def test_shells_complete_a_value_behind_an_equals_sign(tmp_path, shell, typed, part, offered):
+    """bash takes the sign for a word of its own; zsh and fish complete the whole word."""
+    assert sorted(completed(tmp_path, shell, typed, part)) == offered
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

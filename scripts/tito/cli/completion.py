@@ -17,6 +17,7 @@ NOW = {
 MODULES = "$modules"  # stands for every module's number and names, which a script holds once
 PATHS = "$paths"  # stands for whatever files there are
 A_MODULE = ("NN", "MODULE", "integration NN")  # what the parser calls an argument that names one
+TREE = "-C|--root"  # may come before a command, with its value
 A_PATH = ("FILE", "FOLDER", "DIR", "URL|PATH")
 
 
@@ -98,16 +99,24 @@ def _case(words: dict[str, list[str]], fill: str, paths: str) -> str:
 
 
 def bash(words: dict[str, list[str]], modules: str) -> str:
-    """For bash 3.2 and later, which offers files where no word fits."""
+    """For bash 3.2 and later, which offers files where no word fits; it takes `=` for a word."""
     return f"""\
 # Completion of tito for bash; see: tito completion --help
 _tito() {{
     local modules="{modules}"
-    local words line="${{COMP_WORDS[*]:1:COMP_CWORD-1}} "
+    local words word typed=() current="${{COMP_WORDS[COMP_CWORD]}}"
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        [ "$word" = "=" ] || typed+=("$word")
+    done
+    [ "$current" = "=" ] && current=""
+    while [ "${{#typed[@]}}" -gt 1 ]; do
+        case "${{typed[0]}}" in {TREE}) typed=("${{typed[@]:2}}") ;; *) break ;; esac
+    done
+    local line="${{typed[*]}} "
     case "$line" in
 {_case(words, 'words="%s"', 'words=""')}
     esac
-    COMPREPLY=($(compgen -W "$words" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+    COMPREPLY=($(compgen -W "$words" -- "$current"))
 }}
 complete -o default -F _tito tito
 """
@@ -120,7 +129,19 @@ def zsh(words: dict[str, list[str]], modules: str) -> str:
 # Completion of tito for zsh; see: tito completion --help
 _tito() {{
     local modules="{modules}"
-    local known line="${{(j: :)${{(@)words[2,CURRENT-1]}}}} "
+    local known line
+    local -a typed=("${{(@)words[2,CURRENT-1]}}")
+    while true; do
+        if [[ $typed[1] == --root=* ]]; then shift typed
+        elif [[ $#typed -gt 1 && $typed[1] == ({TREE}) ]]; then shift 2 typed
+        else break
+        fi
+    done
+    line="${{(j: :)typed}} "
+    if [[ $words[CURRENT] == --*=* ]]; then
+        line="${{line# }}${{words[CURRENT]%%=*}} "
+        compset -P 1 "*="
+    fi
     case "$line" in
 {_case(words, 'known="%s"', "_files; return")}
     esac
@@ -137,13 +158,29 @@ def fish(words: dict[str, list[str]], modules: str) -> str:
         "function __tito_words",
         f"    set -l modules '{modules}'",
         "    set -l typed (commandline -opc)",
-        "    set -l line (string join ' ' -- $typed[2..-1])' '",
+        "    set -e typed[1]",
+        "    while set -q typed[1]",
+        "        if string match -q -- '--root=*' $typed[1]",
+        "            set -e typed[1]",
+        f"        else if set -q typed[2]; and string match -qr '^({TREE})$' -- $typed[1]",
+        "            set -e typed[1..2]",
+        "        else",
+        "            break",
+        "        end",
+        "    end",
+        "    set -l line (string join ' ' -- $typed)' '",
+        "    set -l part (commandline -ct)",
+        "    set -l option (string match -r -- '^--[a-z-]+=' $part)",
+        "    and set line (string trim -l -- \"$line\"(string trim -rc = -- $option)' ')",
         '    switch "$line"',
     ]
     for pattern, known in words.items():
         offer = f"string split -n ' ' -- \"{' '.join(known)}\""
         if PATHS in known:
-            offer = "__fish_complete_path (commandline -ct)"
-        lines += [f"        case '{pattern}'", f"            {offer}"]
+            offer = "__fish_complete_path (string replace -- \"$option\" '' $part)"
+        lines += [
+            f"        case '{pattern}'",
+            f"            {offer} | string replace -r -- '^' \"$option\"",
+        ]
     lines += ["    end", "end", "complete -c tito -f -a '(__tito_words)'"]
     return "\n".join(lines) + "\n"
