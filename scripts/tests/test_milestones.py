@@ -208,7 +208,7 @@ def test_a_locked_milestone_names_its_rungs(course, ladder):
     assert "next: tito module complete 01" in done.stdout
 
 
-@pytest.mark.parametrize("words", [["list"], ["plan"], ["run", "01"]])
+@pytest.mark.parametrize("words", [["list", "--json"], ["plan"], ["run", "01"]])
 def test_a_report_that_cannot_be_used_is_named(course, words):
     """In a sentence, with exit status 2."""
     (course / "report.json").write_text("{}")
@@ -216,6 +216,17 @@ def test_a_report_that_cannot_be_used_is_named(course, words):
     assert (done.returncode, done.stdout) == (2, "")
     assert "report.json: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_milestones_are_listed_without_the_report(course):
+    """What was run does not stand in it; what is still to pass does, and that is said."""
+    (course / "report.json").write_text("{}")
+    done = tito(course, "milestone", "list")
+    assert done.returncode == 0
+    assert "report.json: " in done.stderr
+    assert "03_1986_mlp" in done.stdout
+    assert "the report cannot be read" in done.stdout
+    assert "no report yet" not in done.stdout
 
 
 SCRIPT = """
@@ -247,6 +258,14 @@ def test_what_follows_two_hyphens_goes_to_the_script(course, words, passed_on):
     done = tito(course, "milestone", "run", "--force", *words.split())
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[0] == f"begun with {passed_on}".rstrip()
+
+
+def test_a_script_that_says_how_it_is_used_is_not_broken(course):
+    replace_script(course, "print('usage: perceptron.py [--seed N]')")
+    done = tito(course, "milestone", "run", "--force", "01", "--", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "begun with --help\nusage: perceptron.py [--seed N]\n"
+    assert tito(course, "milestone", "run", "--force", "01").returncode == 1
 
 
 @pytest.mark.parametrize(

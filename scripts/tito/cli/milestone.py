@@ -78,9 +78,16 @@ def _state(found: "Found") -> str:
 
 def run_list(options: argparse.Namespace) -> int:
     """Print the milestones in the order of their years."""
+    from tito.cli.main import Usage
     from tito.milestones import discover
 
-    report = last_report(options)
+    try:
+        report, trouble = last_report(options), ""
+    except Usage as unusable:  # a person is shown what was run all the same
+        if options.json:
+            raise
+        report, trouble = None, str(unusable)
+        complain(trouble)
     milestones = discover(options.root, load_ladder(options.root), report)
     if options.json:
         say_json([as_json(found) for found in milestones])
@@ -92,7 +99,8 @@ def run_list(options: argparse.Namespace) -> int:
         table.add_column(name)
     runs = []
     for found in milestones:
-        missing = "no report yet" if found.missing is None else " ".join(found.missing) or "–"
+        unknown = "the report cannot be read" if trouble else "no report yet"
+        missing = unknown if found.missing is None else " ".join(found.missing) or "–"
         if found.problem:
             runs.append(f"{found.milestone.id}  {quote(found.problem)}")
         if found.record:
@@ -106,7 +114,7 @@ def run_list(options: argparse.Namespace) -> int:
         say("\n[bold]last runs[/]")
     for line in runs:
         say(line)
-    if report is None:
+    if report is None and not trouble:
         say("\nno report yet: tito grade shows which milestones are unlocked")
     return 0
 

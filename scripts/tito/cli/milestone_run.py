@@ -120,6 +120,8 @@ def run(options: argparse.Namespace) -> int:
             ]
             complain(_interrupted(options, saved))
             return 130
+    if ended.exit_status == 0 and {"-h", "--help"} & set(options.extra):
+        return 0  # it said how it is used, and ran nothing
     append_to("GITHUB_OUTPUT", f"status={ended.status}\n")
     if ended.status == "broken":
         _say_broken(options, ladder, output, ended, problems)
