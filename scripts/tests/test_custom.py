@@ -145,6 +145,22 @@ def test_a_forged_raw_report_is_its_own_loss(small, ladder):
     assert (report.score.points, report.custom[0].status) == (8, "error")
 
 
+def test_a_raw_report_without_measure_is_its_own_loss(small, ladder):
+    """It is not even read."""
+    create(small, ladder, "flood", "Can I?", ("01",), 0)
+    (small / "checkpoints/custom_flood.py").write_text(
+        "import os\n"
+        "with open('raw.json', 'w') as file:\n    file.truncate(100 << 30)\n"
+        "os._exit(0)\n",
+        encoding="utf-8",
+    )
+    done = tito(small, "grade", "--seed", "2")
+    assert done.returncode == 0, done.stderr
+    report = load_report(small / "report.json")
+    assert (report.score.points, report.custom[0].status) == (8, "error")
+    assert "more than 67,108,864 bytes" in report.custom[0].message
+
+
 MESSAGE = {"rung": "C1", "test": "test_one", "status": "running", "tests": 2}
 
 

@@ -33,6 +33,7 @@ PASSED_ON = tuple("PATH LANG LC_ALL TMPDIR TEMP TMP SYSTEMROOT HOME USERPROFILE"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
+RAW_LIMIT = 64 << 20  # bytes of a session's raw report; the ladder's has a half of a million
 LINE_LIMIT = 1 << 20  # bytes of one message of a session
 WORD_MOST = 120  # characters of a test's name, or of its status, in a message
 COUNT_MOST = 1_000_000  # tests that a session may say a checkpoint has
@@ -170,6 +171,8 @@ def _session(
                 end_group(process)  # of what a student's own checkpoints left running
         path = Path(job["folder"]) / RAW_REPORT
         if path.is_file() and process.returncode in (0, 1):
+            if path.stat().st_size > RAW_LIMIT:
+                raise ValueError(f"its raw report has more than {RAW_LIMIT:,} bytes")
             return json.loads(path.read_text(encoding="utf-8")), at
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - MESSAGE_LIMIT))
         return None, f"{at}\n{errors.read().decode(errors='replace')}"
