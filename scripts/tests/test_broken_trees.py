@@ -109,3 +109,42 @@ def test_a_broken_checkpoint_file_costs_only_itself(short_ladder, capsys):
     assert report.by_id["00"].status == "passed"
     assert report.by_id["01"].status == "error"
     assert "could not be collected" in report.by_id["01"].message
+
+
+def test_what_a_failed_test_leaves_behind_fails_no_other(tree, ladder, capsys):
+    """no_grad that never switches recording on again: every test of a gradient comes after it."""
+    path = tree / ladder.by_id["05"].source
+    text = path.read_text(encoding="utf-8")
+    restore = "grad_mode.enabled = self._before.pop()"
+    assert text.count(restore) == 1
+    path.write_text(text.replace(restore, "self._before.pop()"), encoding="utf-8")
+    assert main(["-C", str(tree), "checkpoint", "run", "05", "--seed", "1"]) == 0
+    tests = load_report(tree / "report.json").by_id["05"].tests
+    wrong = [test.name for test in tests if test.status != "passed"]
+    assert "test_no_grad" in wrong
+    assert len(wrong) < len(tests) / 5, wrong
+
+
+def test_an_import_without_end_is_waited_for_once(tree, ladder, capsys):
+    """It fails what imports the module, in every checkpoint, and names the line."""
+    path = tree / TENSOR
+    text = path.read_text(encoding="utf-8")
+    begin = "\n# %%\n#| export\n"
+    assert text.endswith("\n")
+    path.write_text(text + begin + "rounds = 0\nwhile True:\n    rounds += 1\n", encoding="utf-8")
+    toml = tree / "checkpoints" / "ladder.toml"
+    with toml.open(encoding="utf-8", newline="") as file:
+        rungs = file.read()
+    quick = rungs.replace('id = "01"\n', 'id = "01"\ntest_seconds = 3\n')
+    toml.write_text(quick, encoding="utf-8", newline="")
+    assert main(["-C", str(tree), "checkpoint", "run", "01-03", "--seed", "1"]) == 0
+    report = load_report(tree / "report.json")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for rung in ("01", "02", "03"):
+        assert report.by_id[rung].points == 0
+        for test in report.by_id[rung].tests:
+            assert "tensor.py:" in test.failure.headline
+            assert test.failure.file == TENSOR
+            assert lines[test.failure.line - 1].strip() in ("while True:", "rounds += 1")
+    statuses = [test.status for rung in ("01", "02", "03") for test in report.by_id[rung].tests]
+    assert statuses.count("timeout") == 1

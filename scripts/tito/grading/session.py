@@ -60,6 +60,7 @@ class Grading:
         self.verdicts: dict[str, dict[str, Any]] = {}
         self.memory: dict[str, int] = {}
         self.meter: Meter | None = None
+        self.spoilt = False  # whether the last test may have left wrong code's traces
         self.tests: Counter[str] = Counter()  # by rung, how many there are
         self.begun: Counter[str] = Counter()  # by rung, how many of them
         self.found: dict[str, AnyRung] = {}  # by the name of its file
@@ -87,14 +88,18 @@ class Grading:
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         """Give each checkpoint its own worker and each test its own deadline.
 
-        A worker that died, hung or broke the protocol fails the test even if the test did not
-        notice.
+        So that one mistake counts once, what a test of wrong code left behind (recording switched
+        off, a changed default) is dropped with its worker. A worker that died, hung or broke the
+        protocol fails the test even if the test did not notice.
         """
         rung = self.rung_of(item)
         if rung != self.rung:
             self.close_rung()
             self.rung = rung
             self.server.fresh(rung.seconds)
+        elif self.spoilt:
+            self.server.renew()
+        self.spoilt = False
         self.begun[rung.id] += 1
         others = self.tests[rung.id] - self.begun[rung.id]
         self.server.begin_test(rung.test_seconds, others)
@@ -102,6 +107,11 @@ class Grading:
             self.meter.begin()
         try:
             result = yield
+        except NotImplementedError:  # a step that is not written left nothing behind
+            raise
+        except BaseException:
+            self.spoilt = True
+            raise
         finally:
             if self.meter:
                 self.meter.end(item.nodeid)

@@ -178,6 +178,10 @@ class Server:
         self._fatal = None
         self._new_worker()
 
+    def renew(self) -> None:
+        """Let the next test begin on a worker of its own, within the same checkpoint."""
+        self._end_worker()
+
     def begin_test(self, seconds: float, others: int = 0) -> None:
         """Give the next requests, together, so many seconds.
 
