@@ -386,27 +386,27 @@ def expect_raises(
     return message
 
 
-def _clocks() -> tuple[float, float | None]:
-    """Wall-clock and processor seconds: the latter of this process and of the worker, if known."""
-    wall, own = time.perf_counter(), time.process_time()
+def _worker_seconds() -> float | None:
+    """The processor seconds of the worker, if they are known; 0.0 where there is no worker."""
     isolation = sys.modules.get("tito.isolation")
     server = isolation.current() if isolation is not None else None
-    if server is None:
-        return wall, own
-    worker = server.processor_seconds()
-    return wall, None if worker is None else own + worker
+    return 0.0 if server is None else server.processor_seconds()
 
 
-def _cost(start: tuple[float, float | None], end: tuple[float, float | None]) -> float:
-    """What happened between two readings, in seconds.
+def _cost(function: Callable[[], object]) -> float:
+    """What a call costs, in seconds: of processor time, here and in the worker, if it is known.
 
     Processor time is what a call costs however busy the machine is. A tenth of the wall-clock
     time stands guard beside it: work that was handed to another process is not free.
     """
-    wall = end[0] - start[0]
-    if start[1] is None or end[1] is None:
+    before = _worker_seconds()
+    wall, own = time.perf_counter(), time.process_time()
+    function()
+    wall, own = time.perf_counter() - wall, time.process_time() - own
+    after = _worker_seconds()
+    if before is None or after is None:
         return wall
-    return max(end[1] - start[1], wall / 10)
+    return max(own + after - before, wall / 10)
 
 
 def timed(
@@ -428,9 +428,7 @@ def timed(
     try:
         best = float("inf")
         for _ in range(repeat):
-            start = _clocks()
-            function(*arguments, **keywords)
-            best = min(best, _cost(start, _clocks()))
+            best = min(best, _cost(lambda: function(*arguments, **keywords)))
     finally:
         if was_enabled:
             gc.enable()

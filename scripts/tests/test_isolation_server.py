@@ -221,6 +221,26 @@ def test_a_module_that_was_kept_waiting_is_imported_again():
             _ = sleepy.x
 
 
+@linux_only
+@pytest.mark.parametrize("rests", [True, False])
+def test_processor_time_is_read_of_a_process_that_rests(rests):
+    """Of one that still runs, the kernel may leave out what it used since its last tick."""
+    does = "time.sleep(60)" if rests else "\nwhile True: pass"
+    script = f"import time; print(flush=True); {does}"
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    with child:
+        child.stdout.readline()
+        time.sleep(0.3)
+        waited = []
+        for _ in range(5):
+            began = time.monotonic()
+            assert process.processor_seconds(child.pid) > 0
+            waited.append(time.monotonic() - began)
+        child.kill()
+    assert (min(waited) < process.REST_WAIT) == rests
+    assert process.processor_seconds(child.pid) is None
+
+
 def test_a_test_that_only_waits_is_over_too(forked):
     run("def attack(): return 1")
     forked.begin_test(0.1)

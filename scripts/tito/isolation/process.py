@@ -27,6 +27,7 @@ STACK_WAIT = 0.25  # seconds for a worker to say where it is
 STACK_LOOK = 0.002  # seconds between two looks for it: more output may push it out
 DRAIN_WAIT = 0.02  # seconds for output to arrive, where a pipe cannot be asked
 NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
+REST_WAIT = 0.005  # seconds for a worker that has answered to wait for the next request
 REMOVE_WAIT = 2.0  # seconds to wait for a worker's files to be gone
 END_WAIT = 5.0  # seconds to wait for a killed worker to be gone
 ENVIRONMENT = (
@@ -398,14 +399,26 @@ def reset_peak(process: int | None) -> bool:
     return True
 
 
+def _rests(process: int) -> bool:
+    """Whether a process waits for something, or is gone."""
+    with contextlib.suppress(OSError), open(f"/proc/{process}/stat", "rb") as file:
+        return file.read().rpartition(b") ")[2][:1] != b"R"
+    return True
+
+
 def processor_seconds(process: int | None) -> float | None:
     """The processor time a living process has used, all threads together; None if not told.
 
     Linux numbers the clock of process `p` as `(~p << 3) | 2` (kernel/time/posix-cpu-timers.c);
-    its own bookkeeping answers, so the process cannot bend it.
+    its own bookkeeping answers, so the process cannot bend it. Of a process that still runs it
+    leaves out what came after the last tick, some milliseconds: one that has answered is given
+    the moment it takes to rest.
     """
     if process is None or sys.platform != "linux":
         return None
+    until = time.monotonic() + REST_WAIT
+    while not _rests(process) and time.monotonic() < until:
+        pass
     try:
         return time.clock_gettime((~process << 3) | 2)
     except OSError:
