@@ -72,7 +72,7 @@ HELP += "|milestone plan|report publish|start|dev check"
 
 @pytest.mark.parametrize("words", HELP.split("|"))
 def test_help_fits_eighty_columns(words, capsys, monkeypatch):
-    from tito.cli.main import Help
+    from tito.cli.parser import Help
 
     monkeypatch.setenv("COLUMNS", "80")
     Help.columns.cache_clear()

@@ -4,6 +4,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, quote, row, say, say_json
+from tito.cli.parser import Usage
 from tito.frozen import Frozen, frozen
 from tito.ladder import Checkpoint, load_ladder
 
@@ -122,7 +123,6 @@ def add_hint(actions: "argparse._SubParsersAction") -> None:
 
 def run_hint(options: argparse.Namespace) -> int:
     """Print one hint, or as many as were asked for."""
-    from tito.cli.main import Usage
     from tito.hints import hints_file, read
     from tito.progress import load_progress
 
@@ -164,7 +164,6 @@ def _rung(options: argparse.Namespace, progress: "Progress") -> "Rung":
     current = progress.current
     if current is None:
         last = [rung for rung in progress.rungs if rung.here]
-        from tito.cli.main import Usage
 
         if not last:
             raise Usage("this tree has no modules; bring them back with: git checkout -- modules")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, marked, quote, row, say, say_json
+from tito.cli.parser import Usage
 from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.render.words import LOOKS
 
@@ -42,7 +43,6 @@ def add_test(actions: "argparse._SubParsersAction") -> None:
 def _last(options: argparse.Namespace) -> "Report | None":
     """The last report, if it is there; one that cannot be used counts only where it is needed."""
     from tito.cli.actions import shown
-    from tito.cli.main import Usage
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
@@ -62,7 +62,6 @@ def _last(options: argparse.Namespace) -> "Report | None":
 
 def _wanted(options: argparse.Namespace, ladder: Ladder, last: "Report | None") -> list[AnyRung]:
     """The rungs to check."""
-    from tito.cli.main import Usage
     from tito.custom import named, usable
 
     ways = (bool(options.checkpoints), options.completed, options.all)
@@ -92,8 +91,6 @@ def _passed(report: "Report | None") -> set[str]:
 
 def _require(root: Path, rung: AnyRung) -> None:
     """Complain about a checkpoint that this tree does not have."""
-    from tito.cli.main import Usage
-
     if not (root / rung.file).is_file():
         raise Usage(f"this tree has no {rung.file}")
 

@@ -18,6 +18,7 @@ from tito.cli.console import (
     say_lines,
 )
 from tito.cli.custom import add_new, say_trouble
+from tito.cli.parser import Usage
 from tito.cli.profile import add_profile
 from tito.cli.running import Follow, add_run_arguments, by_any_id, run_rungs, verdict_line
 from tito.cli.timeline import add_timeline
@@ -135,7 +136,6 @@ def _keep(
 
 def run_checkpoints(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints and print what came of each."""
-    from tito.cli.main import Usage
     from tito.custom import named, usable
     from tito.report import dump_report, save_report
 
@@ -184,7 +184,6 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
 
 def show_status(options: argparse.Namespace) -> int:
     """Print the last report's verdict, checkpoint by checkpoint."""
-    from tito.cli.main import Usage
     from tito.report import ReportError, load_report
 
     path = options.root / options.report

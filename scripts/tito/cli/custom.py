@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action
 from tito.cli.console import quote, row, say
+from tito.cli.parser import Usage
 from tito.ladder import load_ladder
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ def add_new(actions: "argparse._SubParsersAction") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file and its entry, and say how to go on."""
-    from tito.cli.main import Usage
     from tito.custom import clean_name, create, customs
     from tito.selection import select
 

@@ -3,6 +3,7 @@
 import argparse
 
 from tito.cli.console import quote, say, say_json
+from tito.cli.parser import Usage
 from tito.ladder import load_ladder
 
 
@@ -27,7 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Export, and say what changed and what is wrong."""
-    from tito.cli.main import Usage
     from tito.export import export_tree, present
 
     if options.modules and options.all:

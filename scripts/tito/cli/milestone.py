@@ -12,6 +12,7 @@ from tito.cli.actions import add_action, add_report, append_to, typed
 from tito.cli.console import complain, console, quote, say, say_json
 from tito.cli.milestone_info import add_info, add_timeline, as_json
 from tito.cli.milestone_run import add_run, last_report, results_of
+from tito.cli.parser import Usage
 from tito.files import FileProblem, read_bytes
 from tito.ladder import Ladder, Milestone, load_ladder
 from tito.render.escape import command_message, plain
@@ -78,7 +79,6 @@ def _state(found: "Found") -> str:
 
 def run_list(options: argparse.Namespace) -> int:
     """Print the milestones in the order of their years."""
-    from tito.cli.main import Usage
     from tito.milestones import discover
 
     try:

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tito.cli.actions import add_action, append_to, shown, typed
 from tito.cli.console import complain, quote, say
+from tito.cli.parser import Usage
 from tito.ladder import Ladder, Milestone, load_ladder
 from tito.render.escape import plain
 
@@ -67,7 +68,6 @@ def _minutes(text: str) -> float:
 
 def last_report(options: argparse.Namespace) -> "Report | None":
     """The last report, if there is one."""
-    from tito.cli.main import Usage
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
@@ -81,7 +81,6 @@ def last_report(options: argparse.Namespace) -> "Report | None":
 
 def run(options: argparse.Namespace) -> int:
     """Export what the milestone requires, run it, and say how it came out."""
-    from tito.cli.main import Usage
     from tito.milestones import find, missing_rungs
 
     ladder = load_ladder(options.root)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_action, add_seed, shown, typed
 from tito.cli.console import console, quote, row, say, say_failure, say_json, working
+from tito.cli.parser import Usage
 from tito.cli.selfstudy import add_actions as add_selfstudy
 from tito.cli.status import mark
 from tito.files import FileProblem, read_text
@@ -121,8 +122,6 @@ def run_list(options: argparse.Namespace) -> int:
 
 def _find(options: argparse.Namespace, ladder: Ladder) -> Checkpoint:
     """The module that was named; one that this tree lacks is bad usage."""
-    from tito.cli.main import Usage
-
     rung = ladder.find(options.module)
     if not (options.root / "modules" / rung.folder).is_dir():
         raise Usage(f"this tree has no modules/{rung.folder}")
@@ -299,7 +298,6 @@ def _checkpoint_step(
 ) -> bool:
     """Steps 3 and 4: the checkpoint in isolation, the report, and what it unlocked."""
     from tito.cli.checkpoint import show_checkpoint
-    from tito.cli.main import Usage
     from tito.cli.running import Follow
     from tito.grading.grade import grade, new_seed
     from tito.grading.merge import merged

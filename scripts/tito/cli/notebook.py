@@ -4,6 +4,7 @@ import argparse
 
 from tito.cli.actions import add_action
 from tito.cli.console import quote, say
+from tito.cli.parser import Usage
 from tito.ladder import Checkpoint, load_ladder
 
 
@@ -35,7 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _sync(options: argparse.Namespace, rung: Checkpoint) -> int:
     """Sync, and say what was done."""
-    from tito.cli.main import Usage
     from tito.notebook import Conflict, MissingExtra, notebook_of, sync
 
     try:

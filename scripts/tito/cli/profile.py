@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, console, quote, row, say, say_json
+from tito.cli.parser import Usage
 from tito.ladder import AnyRung, load_ladder
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ def add_profile(actions: "argparse._SubParsersAction") -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the wanted checkpoints once and print what they spent."""
-    from tito.cli.main import Usage
     from tito.cli.running import Follow
     from tito.custom import named, usable
     from tito.grading.grade import new_seed

@@ -5,6 +5,7 @@ import os
 
 from tito.cli.actions import shown, typed
 from tito.cli.console import complain, quote, say
+from tito.cli.parser import Usage
 
 SERVER = "https://github.com"
 
@@ -35,7 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Build the tree, then write or publish it."""
-    from tito.cli.main import Usage
     from tito.publish import PublishError
     from tito.release import ReleaseError, build, refuse_leaks
 

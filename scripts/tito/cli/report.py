@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tito.cli.actions import add_action, add_report, append_to, shown, typed
 from tito.cli.console import complain, quote, say
+from tito.cli.parser import Usage
 from tito.report import Report, ReportError, load_report
 
 
@@ -44,8 +45,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _load(options: argparse.Namespace) -> Report:
     """Read the report that the options name; one that is missing or broken is bad usage."""
-    from tito.cli.main import Usage
-
     path = options.root / options.report
     if not path.is_file():
         raise Usage(f"no {shown(options.report)} yet; make one with: tito grade")

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from tito.cli.actions import add_action
 from tito.cli.console import complain, console, quote, row, say
+from tito.cli.parser import Usage
 
 if TYPE_CHECKING:
     from tito.ladder import Checkpoint
@@ -61,7 +62,6 @@ def run_reset(options: argparse.Namespace) -> int:
 
 def run_solution(options: argparse.Namespace) -> int:
     """Show the solutions of a module."""
-    from tito.cli.main import Usage
     from tito.ladder import load_ladder
     from tito.selfstudy import NoSolution, solutions
 

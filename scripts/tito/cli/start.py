@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from tito.cli.console import complain, quote, say
+from tito.cli.parser import Usage
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +21,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Say what will happen, ask, and do it."""
-    from tito.cli.main import Usage
     from tito.manifest import load_manifest
     from tito.release import ReleaseError
     from tito.repository import Repository, RepositoryError
@@ -57,8 +57,6 @@ def run(options: argparse.Namespace) -> int:
 
 def _agreed() -> bool:
     """Ask on the terminal; without one, only --yes agrees."""
-    from tito.cli.main import Usage
-
     if not sys.stdin or not sys.stdin.isatty():
         raise Usage("there is no terminal to ask on; if you are sure: tito start --yes")
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, console, marked, quote, row, say, say_failure, working
+from tito.cli.parser import Usage
 from tito.ladder import Checkpoint, Ladder, load_ladder
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the tests of the wanted modules; exit 1 if any failed."""
-    from tito.cli.main import Usage
     from tito.export import present
 
     ladder = load_ladder(options.root)
@@ -189,7 +189,6 @@ def _with_pytest(
 
 def run_integration(options: argparse.Namespace, ladder: Ladder, rung: Checkpoint) -> int:
     """Run a checkpoint and show what its integration tests say."""
-    from tito.cli.main import Usage
     from tito.cli.running import Follow
     from tito.grading.grade import grade, new_seed
 

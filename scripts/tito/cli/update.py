@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from tito.cli.console import complain, quote, row, say
+from tito.cli.parser import Usage
 
 if TYPE_CHECKING:
     from tito.repository import Repository
@@ -42,7 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Update the tree, show what would happen, or bring a waiting merge in."""
-    from tito.cli.main import Usage
     from tito.repository import Repository, RepositoryError
 
     if options.merge:

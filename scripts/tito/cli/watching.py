@@ -13,6 +13,7 @@ from signal import SIGINT
 from typing import Any
 
 from tito.cli.console import console, quote, say
+from tito.cli.parser import Usage
 from tito.cli.terminal import Terminal, at_hand
 from tito.cli.timeline import best_charset
 from tito.files import FileProblem, read_text
@@ -46,8 +47,6 @@ LINKING = ("iTerm.app", "WezTerm", "ghostty", "Hyper", "Tabby")
 
 def run(options: argparse.Namespace) -> int:
     """Watch until `q` or Ctrl-C."""
-    from tito.cli.main import Usage
-
     if needed := at_hand():
         raise Usage(
             f"tito watch {needed}; without one, use: tito test NN and tito checkpoint run NN"
