@@ -27,6 +27,8 @@ from tito.isolation import Limits, Server, Source, landlock, linux
 from tito.isolation.process import ForkServer
 from tito.ladder import AnyRung, Custom, Ladder, load_ladder
 
+RENEWALS = 8  # of a checkpoint's workers, after tests that failed: each costs as much as ten tests
+
 
 def machine() -> dict[str, str]:
     """The NumPy and BLAS that grading used."""
@@ -61,6 +63,7 @@ class Grading:
         self.memory: dict[str, int] = {}
         self.meter: Meter | None = None
         self.spoilt = False  # whether the last test may have left wrong code's traces
+        self.renewals = 0  # workers dropped for that, of this rung
         self.tests: Counter[str] = Counter()  # by rung, how many there are
         self.begun: Counter[str] = Counter()  # by rung, how many of them
         self.found: dict[str, AnyRung] = {}  # by the name of its file
@@ -89,15 +92,18 @@ class Grading:
         """Give each checkpoint its own worker and each test its own deadline.
 
         So that one mistake counts once, what a test of wrong code left behind (recording switched
-        off, a changed default) is dropped with its worker. A worker that died, hung or broke the
-        protocol fails the test even if the test did not notice.
+        off, a changed default) is dropped with its worker; no more often than `RENEWALS`, for each
+        new one imports the package anew. A worker that died, hung or broke the protocol fails the
+        test even if the test did not notice.
         """
         rung = self.rung_of(item)
         if rung != self.rung:
             self.close_rung()
             self.rung = rung
             self.server.fresh(rung.seconds)
-        elif self.spoilt:
+            self.renewals = 0
+        elif self.spoilt and self.renewals < RENEWALS:
+            self.renewals += 1
             self.server.renew()
         self.spoilt = False
         self.begun[rung.id] += 1
