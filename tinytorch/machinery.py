@@ -227,9 +227,9 @@ def settle(op: Primitive, out: Any, arrays: list[Any], params: dict[str, Any]) -
 
     NumPy returns scalars where we want 0-d arrays, and float64 for int64 / int64.
     """
-    out = np.asarray(out)
+    given, out = out, np.asarray(out)
     if out.dtype == object:
-        raise TypeError(f"the rule of {op.name} must return an array of numbers, got {out!r:.60}")
+        raise TypeError(f"the rule of {op.name} must return an array of numbers, got {given!r:.60}")
     if out.dtype != FLOAT64 or "dtype" in params:
         return out
     wide = any(getattr(a, "dtype", FLOAT32) == FLOAT64 for a in arrays)

@@ -1,5 +1,9 @@
 """A broken tree is graded all the same: a report appears, and names the file and the mend."""
 
+import subprocess
+import sys
+from contextlib import suppress
+
 import pytest
 from test_export import BROKEN, TENSOR, replace_by
 
@@ -7,6 +11,9 @@ from tito.cli import main
 from tito.report import load_report
 from tito.source import parse
 from tito.strip import strip
+
+with suppress(ImportError):  # there is none on Windows
+    import resource
 
 
 @pytest.fixture
@@ -148,3 +155,42 @@ def test_an_import_without_end_is_waited_for_once(tree, ladder, capsys):
             assert lines[test.failure.line - 1].strip() in ("while True:", "rounds += 1")
     statuses = [test.status for rung in ("01", "02", "03") for test in report.by_id[rung].tests]
     assert statuses.count("timeout") == 1
+
+
+def test_a_rule_without_return_is_the_one_to_mend(short_ladder, capsys):
+    """It is `apply`, which is right, that refuses what came of it; what it printed is cut short."""
+    path = short_ladder / TENSOR
+    text = path.read_text(encoding="utf-8")
+    old = "    return np.clip(x, min, max)\n"
+    assert text.count(old) == 1
+    spam = '    for i in range(300):\n        print("round", i)\n    np.clip(x, min, max)\n'
+    path.write_text(text.replace(old, spam), encoding="utf-8")
+    report, _ = graded(short_ladder, capsys)
+    failure = next(t.failure for t in report.by_id["01"].tests if t.failure)
+    assert failure.headline == "clip: its rule must return an array of numbers, got None"
+    assert "return" in failure.hint
+    assert failure.file == TENSOR
+    assert text.splitlines()[failure.line - 1].startswith("def clip(")
+    first, *others = failure.output.splitlines()
+    assert first.endswith(" earlier lines")
+    assert others == [f"round {i}" for i in range(280, 300)]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="about limits of the kernel")
+def test_a_full_disk_is_nobodys_failure(short_ladder, capsys):
+    """The temporary folder takes no more: what was known before stays as it is."""
+    graded(short_ladder, capsys)
+    before = (short_ladder / "report.json").read_bytes()
+    command = [sys.executable, "-P", "-m", "tito", "-C", str(short_ladder), "checkpoint", "run"]
+    for kibibytes in (1, 4):
+        size = 1024 * kibibytes
+
+        def bound(size=size):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+        done = subprocess.run(
+            [*command, "00"], check=False, capture_output=True, text=True, preexec_fn=bound
+        )
+        assert done.returncode == 2
+        assert "File too large; nothing was left half-written" in done.stderr
+        assert (short_ladder / "report.json").read_bytes() == before

@@ -47,6 +47,10 @@ _NOT_THERE = re.compile(
     r"cannot import name '(?P<name>\w{1,100})' from 'tinytorch\.core\.(?P<module>\w+)' .*"
 )
 _INSIDE = re.compile(r"an object of type (?P<kind>\w+) (is not an array|has no truth value)")
+# What `apply` of module 01 says of an operation whose rule gave back no array.
+_RULE = re.compile(
+    r"the rule of (?P<name>\w{1,100}) must return an array of numbers, got (?P<got>.*)"
+)
 _STUB = re.compile(r"module (?P<module>\d\d)(, step (?P<step>\d+))?: (?P<name>[\w.]+)")
 
 
@@ -154,6 +158,9 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
             parts["hint"] = NOTHING
         if isinstance(error, AttributeError):
             parts |= _absent(error, of)
+        if rule := _RULE.fullmatch(str(error)):
+            fact = f"{rule['name']}: its rule must return an array of numbers, got {rule['got']}"
+            parts |= {"headline": fit(fact), "got": "", "rule": rule["name"]}
         if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
             parts |= _import(str(error))
             if lost := _NOT_THERE.match(str(error)):

@@ -24,7 +24,7 @@ from tito.isolation.limits import protect_grader
 from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
 from tito.loops import Loop, down_to_loop, loops_in
 from tito.processes import end_group
-from tito.render.failure import named_after
+from tito.render.failure import last_lines, named_after
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
 
@@ -33,6 +33,7 @@ PASSED_ON = tuple("PATH LANG LC_ALL TMPDIR TEMP TMP SYSTEMROOT HOME USERPROFILE"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
+ROOM = 1 << 20  # bytes that a session may want in its temporary folder
 RAW_LIMIT = 64 << 20  # bytes of a session's raw report; the ladder's has a half of a million
 LINE_LIMIT = 1 << 20  # bytes of one message of a session
 WORD_MOST = 120  # characters of a test's name, or of its status, in a message
@@ -173,9 +174,25 @@ def _session(
         if path.is_file() and process.returncode in (0, 1):
             if path.stat().st_size > RAW_LIMIT:
                 raise ValueError(f"its raw report has more than {RAW_LIMIT:,} bytes")
-            return json.loads(path.read_text(encoding="utf-8")), at
+            with suppress(ValueError):  # cut off
+                return json.loads(path.read_text(encoding="utf-8")), at
+        _check_room(job["folder"])
         errors.seek(max(0, errors.seek(0, os.SEEK_END) - MESSAGE_LIMIT))
         return None, f"{at}\n{errors.read().decode(errors='replace')}"
+
+
+def _check_room(folder: str) -> None:
+    """See whether a session was lost for want of room: no code of a student's is to blame then.
+
+    Raises:
+        OSError: What the system says, and of which folder.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(ROOM))
+            file.flush()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, folder) from None
 
 
 class _Places:
@@ -216,6 +233,15 @@ class _Places:
         module = self.source(rung) if rung else None
         try:
             return module.named(_cut(call, CALL_MOST), kind) if module else None
+        except FileProblem:
+            return None
+
+    def defined(self, file: str, name: str) -> int | None:
+        """The line where a file defines a function or class, by its whole name."""
+        rung = self.rung("", file)
+        module = self.source(rung) if rung else None
+        try:
+            return module.definitions.get(name) if module else None
         except FileProblem:
             return None
 
@@ -328,6 +354,11 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
     if not own and call:
         found = places.named(file, call, outcome.kind)
         line, step = (found, places.step(file, found)) if found else (line, step)
+    if parts.get("rule"):  # it is `apply` that raised, and the rule that is wrong
+        for name in dict.fromkeys((home, *(frame.file for frame in reversed(frames)))):
+            if found := places.defined(name, parts["rule"]):
+                file, line, step = name, found, places.step(name, found)
+                break
     about = places.rung(parts["module"], file) if parts.get("missing") else None
     if about is not None:
         found, near = places.missing(parts["missing"], about)
@@ -350,7 +381,7 @@ def _failure(verdict: dict[str, Any], outcome: Outcome, rung: AnyRung, places: _
         line=line,
         step=step,
         command=f"tito checkpoint run {rung.id}",
-        output=_cut(parts.get("output"), 4000),
+        output=_cut(last_lines(parts.get("output") or ""), 4000),
         traceback=frames,
     )
 

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 LABEL_WIDTH = 10
 HEADLINE = 79  # columns
 FRAMES = 10  # lines of a traceback that are shown
+PRINTED = 20  # lines that a test printed, the last ones
+PRINTED_LINE = 160  # characters of such a line
 
 
 def failure_text(headline: str, parts: Iterable[tuple[str, str]]) -> str:
@@ -49,6 +51,18 @@ def named_after(headline: str, of: str, function: str) -> str:
         return headline
     changed = f"{function}: raised {raised}"
     return changed if len(changed) <= HEADLINE else f"{changed[: HEADLINE - 1]}…"
+
+
+def last_lines(text: str) -> str:
+    """The end of what was printed: as many lines, and as much of each, as help with a mistake."""
+    lines = text.rstrip().splitlines()
+    left_out = len(lines) - PRINTED
+    more = " and more" if lines and lines[0].endswith("bytes before this were dropped)") else ""
+    rows = [f"… {left_out:,} earlier lines{more}"] if left_out > 0 else []
+    for line in lines[-PRINTED:]:
+        rest = len(line) - PRINTED_LINE
+        rows.append(line if rest <= 0 else f"{line[:PRINTED_LINE]}… {rest:,} more characters")
+    return "\n".join(rows)
 
 
 def describe(failure: "Failure") -> str:
