@@ -23,8 +23,9 @@ from tito.isolation import stack
 from tito.isolation.limits import Limits
 
 OUTPUT_KEPT = 64 * 1024  # bytes of output kept per test
-STACK_WAIT = 0.25  # seconds for a worker to say where it is
-STACK_LOOK = 0.002  # seconds between two looks for it: more output may push it out
+STACK_WAIT = 1.0  # seconds for a worker to say where it is
+STACK_LOOK = 0.005  # seconds between two looks whether it has
+STACK_KEPT = 16 * 1024  # bytes of it
 DRAIN_WAIT = 0.02  # seconds for output to arrive, where a pipe cannot be asked
 NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
 REST_WAIT = 0.005  # seconds for a worker that has answered to wait for the next request
@@ -113,6 +114,7 @@ class Output:
         self._lock = threading.Lock()
         self._tail = bytearray()
         self._dropped = 0
+        self._heard: bytes | None = None  # from the stack on that was asked for
         self._selects = os.name != "nt"
         if self._selects:
             os.set_blocking(file, False)
@@ -139,6 +141,10 @@ class Output:
         except BlockingIOError:
             return True
         self._tail += data
+        if self._heard is not None and len(self._heard) < STACK_KEPT:
+            heard = self._heard + data
+            at = heard.find(stack.HEAD)
+            self._heard = heard[at : at + STACK_KEPT] if at >= 0 else heard[-len(stack.HEAD) :]
         excess = len(self._tail) - OUTPUT_KEPT
         if excess > 0:
             del self._tail[:excess]
@@ -159,21 +165,27 @@ class Output:
             self._dropped = 0
         return taken
 
+    def listen(self) -> None:
+        """Keep what comes from now on if it is a stack, however much is printed after it."""
+        with self._lock:
+            self._heard = b""
+
     def take_stack(self) -> list[stack.Place]:
         """Where the worker says it is, once it was asked; what it printed before stays."""
         until, told = time.monotonic() + STACK_WAIT, b""
         while time.monotonic() < until:
             time.sleep(STACK_LOOK)
             with self._lock:
-                _, head, now = self._tail.rpartition(stack.HEAD)
-            if told and (now == told or not head):
+                now = self._heard or b""
+            if now.startswith(stack.HEAD) and now == told:  # no more comes
                 break
-            told = bytes(now) if head else b""
+            told = now
         with self._lock:
+            self._heard = None
             before, head, _ = self._tail.rpartition(stack.HEAD)
             if head:
                 self._tail = before
-        return stack.places(told.decode("utf-8", "replace"))
+        return stack.places(told.removeprefix(stack.HEAD).decode("utf-8", "replace"))
 
 
 class ForkServer:
@@ -267,6 +279,7 @@ class ForkedWorker:
     def where(self) -> list[stack.Place]:
         """The functions it is in, the outermost first; it goes on meanwhile."""
         with contextlib.suppress(OSError):
+            self.output.listen()
             self._status.send(b"?")
             return self.output.take_stack()
         return []
@@ -357,6 +370,7 @@ class SpawnedWorker:
         if stack.ASK is None or self._popen.poll() is not None:
             return []
         with contextlib.suppress(OSError):
+            self.output.listen()
             os.kill(self.process, stack.ASK)
             return self.output.take_stack()
         return []

@@ -56,6 +56,7 @@ class Source:
 
 
 Worker = ForkedWorker | SpawnedWorker
+BUSY = 10  # an endless import computes for more than a tenth of its time, however busy the machine
 
 
 @dataclass
@@ -195,7 +196,7 @@ class Server:
         if self._fatal is not None:
             self._end_worker()
             self._fatal = None
-        if self._worker is not None:
+        if self._worker is not None and self._greeted:  # before, it says why it cannot start
             self._worker.output.take()
         self._began = time.monotonic()
         short = self._left < seconds
@@ -214,7 +215,7 @@ class Server:
             self._left -= time.monotonic() - self._began
             if deadline.expired and self._fatal is None:
                 self._fatal = deadline.error()
-            busy = 2 * deadline.computed > time.monotonic() - self._began
+            busy = BUSY * deadline.computed > time.monotonic() - self._began
             if deadline.expired and busy and not self._shared:
                 self._refuse(deadline.error())
             self._shared = self._shared or deadline.expired
