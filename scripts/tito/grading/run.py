@@ -33,6 +33,8 @@ PASSED_ON = tuple("PATH LANG LC_ALL TMPDIR TEMP TMP SYSTEMROOT HOME USERPROFILE"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
+LOOP = "a loop that does not end?"
+ROUNDS = "what changes from one round to the next?"
 ROOM = 1 << 20  # bytes that a session may want in its temporary folder
 RAW_LIMIT = 64 << 20  # bytes of a session's raw report; the ladder's has a half of a million
 LINE_LIMIT = 1 << 20  # bytes of one message of a session
@@ -317,8 +319,9 @@ def _own_hint(outcome: Outcome, parts: dict[str, Any], step: int | None) -> str:
 
     What a test of one step has to say does not help with a loop in another.
     """
-    if outcome.status == "timeout" and (outcome.kind == "imports" or step != outcome.step):
-        return "a loop that does not end? what changes from one round to the next?"
+    if outcome.status == "timeout" and outcome.kind != "performance":
+        own = outcome.kind != "imports" and step == outcome.step
+        return f"{LOOP} {outcome.hint if own else ROUNDS}"
     if outcome.kind != "imports":
         return outcome.hint
     if stub := parts.get("stub"):
