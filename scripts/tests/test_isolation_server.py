@@ -346,6 +346,34 @@ def test_nothing_outlives_a_grader_that_is_killed(without, tmp_path):
     assert not os.path.exists(folder)
 
 
+@linux_only
+@pytest.mark.parametrize("start", ["spawn", "spawn-pipes"])
+def test_a_spawned_loop_ends_with_its_grader_without_any_layer(start):
+    script = """
+        from isolation_rooms import *
+        with room(package(room=RUNNER), start={start!r}, limits=limits(without=WITHOUT)) as server:
+            from tinytorch.room import run
+            run("def attack(): pass")
+            print(server._worker.process, server._worker.folder, flush=True)
+            run("def attack():\\n    while True: pass")
+    """
+    script = script.replace("WITHOUT", str(tuple(sorted(LAYERS)))).format(start=start)
+    path = os.pathsep.join((str(Path(__file__).parent), *filter(None, sys.path)))
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+    ) as grader:
+        word, folder = grader.stdout.readline().decode().split()
+        time.sleep(0.1)  # for the loop to begin
+        grader.kill()
+    until = time.monotonic() + 8
+    while alive(int(word)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not alive(int(word))
+    assert not os.path.exists(folder)
+
+
 def test_close_leaves_no_process_and_no_folder(server):
     run("def attack():\n    open('x', 'w').write('y')")
     folder, pid = server._worker.folder, server._worker.process

@@ -338,6 +338,7 @@ class SpawnedWorker:
     def __init__(self, limits: Limits, folders: dict[str, str], pipes: bool):
         self.folder = tempfile.mkdtemp(prefix="tito-worker-")
         job = {"folder": self.folder, "limits": asdict(limits), "folders": folders}
+        job["grader"] = os.getpid()
         readable, writable = os.pipe()
         near, far = (None, None) if pipes else socket.socketpair()
         self._popen = subprocess.Popen(
@@ -346,6 +347,7 @@ class SpawnedWorker:
             stdout=far or subprocess.PIPE,
             stderr=writable,
             env=environment(),
+            cwd=tempfile.gettempdir(),  # Windows removes no folder that a process began in
             bufsize=0,
             start_new_session=True,
         )
