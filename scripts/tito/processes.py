@@ -4,7 +4,25 @@ import contextlib
 import os
 import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+
+
+@contextlib.contextmanager
+def workspace(prefix: str) -> Iterator[Path]:
+    """A temporary folder for a process; what cannot be removed at the end is left behind.
+
+    Windows removes no file that is open and no folder that somebody is in, and a process that was
+    ended, or what it has started, may take a moment to be gone.
+    """
+    folder = tempfile.TemporaryDirectory(prefix=prefix)
+    try:
+        yield Path(folder.name)
+    finally:
+        with contextlib.suppress(OSError, RecursionError):  # tempfile tries again without end
+            folder.cleanup()
 
 
 def end_group(process: "subprocess.Popen[Any]") -> None:

@@ -6,7 +6,6 @@ import re
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -18,7 +17,7 @@ from tito.deadline import Deadline
 from tito.export import export_one, exported_text, faces
 from tito.files import FileProblem, read_text, write_atomic
 from tito.ladder import Checkpoint, Ladder
-from tito.processes import end_group
+from tito.processes import end_group, workspace
 from tito.report import Failure
 from tito.source import ModuleSource, parse
 from tito.unit_outcomes import (
@@ -136,8 +135,7 @@ def run_unit_tests(
 
     `arguments` go to pytest: `-k sum` chooses tests, `-x` stops at the first failure.
     """
-    with tempfile.TemporaryDirectory(prefix="tito-test-") as name:
-        folder = Path(name)
+    with workspace("tito-test-") as folder:
         lay_out(root, ladder, rung, folder)
         shown = ["-q", "--no-header", f"--color={'yes' if colour else 'no'}", *arguments]
         return subprocess.run(**_command(folder, rung, shown), check=False).returncode
@@ -250,8 +248,7 @@ def check_unit_tests(
         FileProblem: If the module cannot be exported, or has no unit tests.
     """
     begin = time.perf_counter()
-    with nullcontext(folder) if folder else tempfile.TemporaryDirectory(prefix="tito-test-") as at:
-        folder = Path(at)
+    with nullcontext(folder) if folder else workspace("tito-test-") as folder:
         places = Places(ladder, rung, folder, lay_out(root, ladder, rung, folder))
         raw, done = folder / "raw.json", folder / DONE
         for path in (raw, done):

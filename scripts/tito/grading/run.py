@@ -23,7 +23,7 @@ from tito.grading.snapshot import Snapshot
 from tito.isolation.limits import protect_grader
 from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
 from tito.loops import Loop, down_to_loop, loops_in
-from tito.processes import end_group
+from tito.processes import end_group, workspace
 from tito.render.failure import last_lines, named_after
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
@@ -510,8 +510,8 @@ def _run_group(
 ) -> None:
     """Run some rungs in one session, and again without the one at which a session was lost."""
     while waiting:
-        with tempfile.TemporaryDirectory(prefix="tito-grade-") as folder:
-            this = job | {"rungs": [rung.id for rung in waiting], "folder": folder}
+        with workspace("tito-grade-") as folder:
+            this = job | {"rungs": [rung.id for rung in waiting], "folder": str(folder)}
             seconds = SESSION_MARGIN + sum(rung.seconds for rung in waiting)
             raw, at = _session(this, seconds, progress, begin)
         if raw is not None:
