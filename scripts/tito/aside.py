@@ -7,6 +7,8 @@ Git ignores the folder: what is kept is a convenience beside the history, not pa
 import os
 from pathlib import Path, PurePosixPath
 
+from tito.files import replace
+
 KEPT = ".tito/kept"
 
 
@@ -41,7 +43,7 @@ def _write_new(target: Path, data: bytes) -> bool:
             os.fsync(file.fileno())
         if target.exists():
             return False
-        os.replace(temporary, target)
+        replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
     return True

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import time
 from pathlib import Path, PurePath
 
 try:  # OpenSSL's own, which hashlib would load, takes longer than all our modules take to hash
@@ -13,6 +14,9 @@ except ImportError:
         from hashlib import sha256
 
 MISSING = "is missing"
+# Windows gives no file the place of one that is open elsewhere: an editor reads it, or a scanner.
+TRIES = 40 if os.name == "nt" else 1
+PAUSE = 0.05  # seconds between two of them
 SOURCE_LIMIT = 1 << 20  # bytes; the longest module of the course is under 64 KiB
 
 
@@ -93,6 +97,18 @@ def text_digest(text: str) -> str:
     return sha256(text.encode("utf-8")).hexdigest()
 
 
+def replace(source: Path, target: Path) -> None:
+    """Give a file the place of another in one step."""
+    for left in reversed(range(TRIES)):
+        try:
+            os.replace(source, target)
+            break
+        except PermissionError:
+            if not left:
+                raise
+            time.sleep(PAUSE)
+
+
 def write_atomic(path: Path, data: bytes | str) -> bool:
     """Write a file whole or not at all; a file that already holds `data` is left alone.
 
@@ -112,7 +128,7 @@ def write_atomic(path: Path, data: bytes | str) -> bool:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except OSError as error:
         if error.errno is not None:  # a system's error: what was to be written, not its first half
             error.filename, error.filename2 = str(path), None

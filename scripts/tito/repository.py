@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tito.files import write_atomic
+from tito.files import replace, write_atomic
 
 # Rewritten by every grade, so that they tell nothing about a tree's being clean.
 GRADED = ("badges/", "report.json", "summary.md", "grade.json", "classroom.json")
@@ -221,7 +221,7 @@ class Repository:
         write_atomic(note, f"{self.head} {new}\n")
         try:
             self.git("read-tree", "-m", "-u", self.head, new, index=scratch)
-            os.replace(scratch, index)
+            replace(scratch, index)
             self.git("update-ref", "-m", reason, "HEAD", new, self.head)
         except RepositoryError as problem:
             self.undo()
@@ -277,7 +277,7 @@ class Repository:
         paths = "".join(f"{path}\0" for path in back)
         data = paths.encode("utf-8", "surrogateescape")
         self.git("checkout-index", "--force", "-z", "--stdin", data=data, index=scratch)
-        os.replace(scratch, self.path("index"))
+        replace(scratch, self.path("index"))
         self.run("status", "--porcelain")  # looks at every file once, so that later calls need not
         note.unlink()
         return True
