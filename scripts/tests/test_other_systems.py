@@ -1,11 +1,16 @@
 """What Windows and macOS do otherwise, as far as it can be played on any system."""
 
 import errno
+import io
 import os
+import subprocess
+import sys
+import tempfile
 
 import pytest
 
-from tito import files
+from tito import files, recheck
+from tito.grading import run
 from tito.processes import workspace
 
 
@@ -50,3 +55,38 @@ def test_a_folder_that_is_still_in_use_is_left_behind(monkeypatch):
     with workspace("tito-free-") as folder:
         (folder / "file").write_text("x", encoding="utf-8")
     assert not folder.exists()
+
+
+class Closed(io.RawIOBase):
+    """The end of a pipe whose reader is gone, as Windows tells of it."""
+
+    def write(self, data):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+def gone(status):
+    """A process that ends without reading its job, and the file that takes its complaints."""
+    code = f"import sys; print('no memory', file=sys.stderr); sys.exit({status})"
+    errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by whoever runs it
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+    )
+    process.stdin.close()
+    process.stdin = Closed()
+    return process, errors
+
+
+def test_a_session_that_is_gone_before_it_has_its_job_is_told_of(tmp_path):
+    job = {"rungs": ["01"], "folder": str(tmp_path)}
+    raw, at = run._session(job, 60, lambda message: None, lambda job: gone(3))
+    assert raw is None
+    assert at.splitlines() == ["01", "no memory"]
+
+
+def test_unit_tests_that_are_gone_before_they_have_their_job_are_told_of(tmp_path):
+    job = {"folder": str(tmp_path), "seconds": 60, "arguments": []}
+    ended = recheck.run_units(*gone(3), job, lambda done, total, test: None)
+    assert (ended.test, ended.late) == ("", False)

@@ -271,7 +271,7 @@ def run_units(
         try:
             assert process.stdin is not None
             assert process.stdout is not None
-            with suppress(BrokenPipeError):
+            with suppress(OSError):  # it has ended; Windows has no BrokenPipeError
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
             for line in process.stdout:

@@ -155,11 +155,10 @@ def _session(
             watchdog.start()
             assert process.stdin is not None
             assert process.stdout is not None
-            try:
+            # It may end at once: the missing report below says so. Windows has no BrokenPipeError.
+            with suppress(OSError):
                 process.stdin.write(json.dumps(job).encode())
                 process.stdin.close()
-            except BrokenPipeError:
-                pass  # it ended at once: the missing report below says so
             for line in _lines(process):
                 message = _message(line, job["rungs"])
                 at = message["rung"] or at
