@@ -10,8 +10,10 @@ import tempfile
 import pytest
 
 from tito import files, recheck
+from tito.aside import bring_back
 from tito.grading import run
 from tito.processes import workspace
+from tito.system import bootstrap
 
 
 class Busy:
@@ -90,3 +92,13 @@ def test_unit_tests_that_are_gone_before_they_have_their_job_are_told_of(tmp_pat
     job = {"folder": str(tmp_path), "seconds": 60, "arguments": []}
     ended = recheck.run_units(*gone(3), job, lambda done, total, test: None)
     assert (ended.test, ended.late) == ("", False)
+
+
+def test_commands_to_type_are_those_of_the_system():
+    kept, file = ".tito/kept/modules/01_tensor/tensor-1.py", "modules/01_tensor/tensor.py"
+    assert bring_back(kept, file, "posix") == f"cp {kept} {file}"
+    assert bring_back(kept, file, "nt") == (
+        r"copy .tito\kept\modules\01_tensor\tensor-1.py modules\01_tensor\tensor.py"
+    )
+    assert bootstrap("posix") == "python3 scripts/bootstrap.py"
+    assert bootstrap("nt") == "python scripts/bootstrap.py"

@@ -33,6 +33,13 @@ def keep_aside(root: Path, path: str, data: bytes) -> str:
     return target.relative_to(root).as_posix()
 
 
+def bring_back(kept: str, file: str, system: str = os.name) -> str:
+    """The command that puts what was kept back into its place."""
+    if system == "nt":  # for either of its shells
+        return f"copy {kept} {file}".replace("/", "\\")
+    return f"cp {kept} {file}"
+
+
 def _write_new(target: Path, data: bytes) -> bool:
     """Write a new file whole; False if somebody else made it in the meantime."""
     temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")

@@ -59,9 +59,7 @@ class Repository:
     def __init__(self, root: Path):
         self.root = root
         if shutil.which("git") is None:
-            raise RepositoryError(
-                "git is not installed; on Debian and Ubuntu: sudo apt install git"
-            )
+            raise RepositoryError("git is not installed; install it: https://git-scm.com/downloads")
         try:
             prefix = self.git("rev-parse", "--show-prefix").strip()
         except RepositoryError as problem:

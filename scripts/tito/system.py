@@ -19,10 +19,20 @@ from tito.report import Report, ReportError, load_report
 
 OLDEST = (3, 11)
 LOCK = Path("scripts") / "requirements" / "base.txt"
-BOOTSTRAP = "python3 scripts/bootstrap.py"
 _PINNED = re.compile(
     r"^(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^ ;\\]+)\s*(?:;\s*(?P<when>[^\\]+))?"
 )
+
+
+def bootstrap(system: str = os.name) -> str:
+    """The command that makes or mends the environment.
+
+    Installers for Windows give no `python3`: what answers to that name there opens the Store.
+    """
+    return f"{'python' if system == 'nt' else 'python3'} scripts/bootstrap.py"
+
+
+BOOTSTRAP = bootstrap()
 
 
 @dataclass(frozen=True)

@@ -37,13 +37,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _sync(options: argparse.Namespace, rung: Checkpoint) -> int:
     """Sync, and say what was done."""
     from tito.notebook import Conflict, MissingExtra, notebook_of, sync
+    from tito.system import BOOTSTRAP
 
     try:
         done = sync(options.root, rung, options.take)
     except MissingExtra:
         raise Usage(
             "notebooks need jupytext; install it with: "
-            "python3 scripts/bootstrap.py --extra notebooks tito notebook open " + rung.id
+            f"{BOOTSTRAP} --extra notebooks tito notebook open {rung.id}"
         ) from None
     except Conflict as conflict:
         say(f"[yellow]conflict[/]  {rung.source} and {notebook_of(rung)}: {conflict}.")

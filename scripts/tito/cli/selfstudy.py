@@ -38,6 +38,7 @@ def add_actions(actions: Any) -> tuple[argparse.ArgumentParser, argparse.Argumen
 
 def run_reset(options: argparse.Namespace) -> int:
     """Restore a module's stub."""
+    from tito.aside import bring_back
     from tito.ladder import load_ladder
     from tito.selfstudy import reset
 
@@ -55,7 +56,7 @@ def run_reset(options: argparse.Namespace) -> int:
         )
     if done.kept:
         row("kept", f"your version is in {quote(done.kept)}")
-        row("back", f"cp {quote(done.kept)} {quote(done.file)}")
+        row("back", quote(bring_back(done.kept, done.file)))
     row("next", f"[bold]tito module start {rung.id}[/]")
     return 0
 

@@ -68,6 +68,7 @@ def recover(repository: "Repository") -> None:
 
 def _update(repository: "Repository", options: argparse.Namespace) -> int:
     from tito.repository import RepositoryError
+    from tito.system import BOOTSTRAP
     from tito.update import apply_plan, make_plan, waiting
 
     if options.dry_run and repository.interrupted:
@@ -100,7 +101,7 @@ def _update(repository: "Repository", options: argparse.Namespace) -> int:
     say(f"\ncommitted as {done.commit[:10]}; look at it: git show --stat HEAD")
     say("take it back: git reset --keep HEAD~1")
     if any(path.startswith("scripts/requirements/") for path in plan.contents):
-        say("the packages changed too: python3 scripts/bootstrap.py")
+        say(f"the packages changed too: {BOOTSTRAP}")
     if any(path.startswith(".github/workflows/") for path in plan.contents):
         say("a workflow changed: if GitHub refuses the push, your token lacks the scope `workflow`")
     conflicts = plan.of("conflict")

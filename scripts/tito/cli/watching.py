@@ -202,6 +202,7 @@ class Watch:
 
     def _reset(self, command: Reset) -> None:
         """Bring a module back to its stub, and say where the student's version is."""
+        from tito.aside import bring_back
         from tito.selfstudy import reset
 
         try:
@@ -214,7 +215,10 @@ class Watch:
         self.begin(command.rung, ())  # here, with its note
         told = f"{done.file} is the stub again" if done.made else "it is the stub"
         if done.kept:
-            told += f"; your version is kept, back with:\ncp {done.kept} \\\n{done.file}"
+            command = bring_back(done.kept, done.file)
+            if os.name == "posix":  # in two rows, for a narrow window
+                command = " \\\n".join(command.rsplit(" ", 1))
+            told += f"; your version is kept, back with:\n{command}"
         self.feed(Noted(told))
 
     def draw(self, force: bool = False) -> None:
