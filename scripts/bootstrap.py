@@ -52,6 +52,7 @@ OFFLINE_SIGNS = (
     "Connection refused",
     "Failed to establish a new connection",
     "Name or service not known",
+    "NameResolutionError",
     "Network is unreachable",
     "NewConnectionError",
     "ProxyError",
@@ -59,6 +60,7 @@ OFFLINE_SIGNS = (
     "dns error",
     "error sending request",
     "getaddrinfo failed",
+    "nodename nor servname",
     "timed out",
 )
 
@@ -116,7 +118,8 @@ def check_version(arguments):
             sys.executable,
             "try: " + again.format(newer[0])
             if newer
-            else "install a newer Python, then run: " + again.format("python3.11"),
+            else "install a newer Python, then run: "
+            + again.format("py" if WINDOWS else "python3.11"),
         )
     )
 

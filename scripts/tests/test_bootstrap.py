@@ -29,7 +29,7 @@ class Machine:
         self.python = self.venv / "bin" / "python"
         self.ran: list[str] = []
         self.broken: set[str] = set()  # words of commands that fail
-        self.offline = False
+        self.offline = ""  # what the installer says of the network
         requirements = root / "scripts" / "requirements"
         requirements.mkdir(parents=True)
         (root / "pyproject.toml").write_text("[project]\n")
@@ -42,7 +42,7 @@ class Machine:
         if any(word in line for word in self.broken):
             return False
         if self.offline and "-r" in command:
-            shell.log.write(b"Failed to establish a new connection")
+            shell.log.write(self.offline.encode())
             return False
         if "venv" in command:
             self.python.parent.mkdir(parents=True, exist_ok=True)
@@ -189,17 +189,33 @@ def test_a_kill_at_any_moment_is_noticed(machine, moment, monkeypatch):
 
 def test_an_upgrade_that_finds_no_network_leaves_what_worked(machine, capsys):
     machine.bring()
-    machine.offline = True
+    machine.offline = "Failed to establish a new connection"
     assert machine.bring("--dev")[0] == 2
     assert "the network or its proxy does not answer" in capsys.readouterr().err
     assert machine.bring() == (0, [])
 
 
-def test_a_first_run_without_a_network_says_so(machine, capsys):
-    machine.offline = True
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Failed to resolve 'host.example' ([Errno 8] nodename nor servname provided, or not known)",
+        "NameResolutionError(\"HTTPSConnection(host='host.example', port=443)\")",
+        "Failed to resolve 'host.example' ([Errno 11001] getaddrinfo failed)",
+    ],
+)
+def test_a_first_run_without_a_network_says_so(machine, capsys, words):
+    machine.offline = words
     assert machine.bring()[0] == 2
     assert "the first run needs the network" in capsys.readouterr().err
     assert machine.stamp() == ["making"]
+
+
+def test_an_old_python_on_windows_is_told_of_its_launcher(monkeypatch):
+    monkeypatch.setattr(bootstrap, "WINDOWS", True)
+    monkeypatch.setattr(sys, "version_info", (3, 9, 1))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(bootstrap.Problem, match=r"then run: py scripts/bootstrap.py tito$"):
+        bootstrap.check_version(["tito"])
 
 
 def test_without_ensurepip_the_pip_of_the_system_is_used(machine):
