@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 import tempfile
+from types import SimpleNamespace
 
 import pytest
 
-from tito import files, recheck
+from tito import files, recheck, unit_outcomes
 from tito.aside import bring_back
 from tito.grading import run
 from tito.processes import workspace
 from tito.system import bootstrap
+from tito.unittests import check_unit_tests
 
 
 class Busy:
@@ -102,3 +104,30 @@ def test_commands_to_type_are_those_of_the_system():
     )
     assert bootstrap("posix") == "python3 scripts/bootstrap.py"
     assert bootstrap("nt") == "python scripts/bootstrap.py"
+
+
+def test_unit_tests_name_no_folder_of_ours_where_its_name_is_a_link(tree, ladder, monkeypatch):
+    """The temporary folder of macOS is below a link."""
+    (tree / "real").mkdir()
+    (tree / "link").symlink_to("real")
+    monkeypatch.setattr(tempfile, "tempdir", str(tree / "link"))
+    source = tree / ladder.by_id["01"].source
+    source.write_text(
+        source.read_text(encoding="utf-8") + "\n# %%\n#| export\nfrom numpy import nothing\n",
+        encoding="utf-8",
+    )
+    units = check_unit_tests(tree, ladder, ladder.by_id["02"])
+    assert not units.ran
+    said = "".join(failure.output for failure in units.failures)
+    assert "tinytorch/core/tensor.py" in said
+    assert "tito-test-" not in said
+
+
+def test_an_import_that_failed_names_no_folder_of_ours_on_windows(monkeypatch):
+    monkeypatch.setattr(os, "sep", "\\")
+    folder, file = r"C:\Temp\tito-test-1", r"modules\01_tensor\tensor.py"
+    told = {"outcome": "failed", "longrepr": f"Traceback:\n{folder}\\{file}:3: in <module>\nE   no"}
+    rung = SimpleNamespace(module="tensor", source="modules/01_tensor/tensor.py", id="01")
+    places = SimpleNamespace(rung=rung, folder=folder)
+    (failure,) = unit_outcomes.failures_of({"collectors": [told]}, places)
+    assert failure.output == f"{file}:3: in <module>\nE   no"

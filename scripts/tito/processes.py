@@ -19,7 +19,7 @@ def workspace(prefix: str) -> Iterator[Path]:
     """
     folder = tempfile.TemporaryDirectory(prefix=prefix)
     try:
-        yield Path(folder.name)
+        yield Path(folder.name).resolve()  # by the name that those who work in it see
     finally:
         with contextlib.suppress(OSError, RecursionError):  # tempfile tries again without end
             folder.cleanup()

@@ -122,7 +122,7 @@ class Recheck:
         self._running: list[tuple[int, subprocess.Popen[bytes]]] = []
         self._threads: list[threading.Thread] = []
         self._seed = new_seed()
-        self._folder = Path(tempfile.mkdtemp(prefix="tito-watch-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="tito-watch-")).resolve()
 
     def warm(self) -> None:
         """Have a process wait for the next check of each kind."""

@@ -191,7 +191,7 @@ def failures_of(told: dict[str, Any], places: Places) -> tuple[Failure, ...]:
             command=f"tito test {rung.id}",
             output=str(collector.get("longrepr") or "")
             .partition("Traceback:\n")[2]
-            .replace(f"{places.folder}/", ""),
+            .replace(f"{places.folder}{os.sep}", ""),
         )
         for collector in told.get("collectors", ())
         if collector.get("outcome") == "failed"
