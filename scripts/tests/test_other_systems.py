@@ -12,7 +12,7 @@ import pytest
 
 from tito import files, recheck, unit_outcomes
 from tito.aside import bring_back
-from tito.grading import run
+from tito.grading import grade, run
 from tito.processes import workspace
 from tito.system import bootstrap
 from tito.unittests import check_unit_tests
@@ -131,3 +131,14 @@ def test_an_import_that_failed_names_no_folder_of_ours_on_windows(monkeypatch):
     places = SimpleNamespace(rung=rung, folder=folder)
     (failure,) = unit_outcomes.failures_of({"collectors": [told]}, places)
     assert failure.output == f"{file}:3: in <module>\nE   no"
+
+
+def test_a_branch_in_another_encoding_is_no_trouble(tmp_path):
+    def git(*words):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+
+    git("init", "--quiet")
+    who = ("-c", "user.name=S", "-c", "user.email=s@example.org")
+    git(*who, "commit", "--quiet", "--allow-empty", "-m", "Begin")
+    git("checkout", "--quiet", "-b", b"gr\xf6sse")
+    assert grade.revision(tmp_path)["branch"] in ("gr\ufffdsse", os.environ.get("GITHUB_REF_NAME"))

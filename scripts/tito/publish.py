@@ -58,7 +58,7 @@ def find_remote(root: Path, environment: Mapping[str, str]) -> str | None:
         return f"{server}/{repository}"
     found = subprocess.run(
         ["git", "-C", str(root), "config", "--get", "remote.origin.url"],
-        capture_output=True, text=True, check=False,
+        capture_output=True, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     return found.stdout.strip() or None
 

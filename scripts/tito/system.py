@@ -222,7 +222,9 @@ def check_report(root: Path) -> Check:
 def _git(root: Path, *words: str) -> str | None:
     """What git says, or None where it fails."""
     command = ["git", "-C", str(root), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=20
+    )
     return done.stdout.strip() if done.returncode == 0 else None
 
 

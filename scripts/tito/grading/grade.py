@@ -67,7 +67,8 @@ def _git(root: Path, *arguments: str) -> str | None:
             ["git", "-C", str(root), *arguments],
             check=False,
             capture_output=True,
-            text=True,
+            encoding="utf-8",  # whatever the code page is
+            errors="replace",
             timeout=10,
         )
     except (OSError, subprocess.TimeoutExpired):
