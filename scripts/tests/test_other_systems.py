@@ -13,6 +13,7 @@ import pytest
 from tito import files, recheck, unit_outcomes
 from tito.aside import bring_back
 from tito.grading import grade, run
+from tito.isolation import process
 from tito.processes import workspace
 from tito.system import bootstrap
 from tito.unittests import check_unit_tests
@@ -142,3 +143,21 @@ def test_a_branch_in_another_encoding_is_no_trouble(tmp_path):
     git(*who, "commit", "--quiet", "--allow-empty", "-m", "Begin")
     git("checkout", "--quiet", "-b", b"gr\xf6sse")
     assert grade.revision(tmp_path)["branch"] in ("gr\ufffdsse", os.environ.get("GITHUB_REF_NAME"))
+
+
+def test_the_folder_of_a_killed_worker_goes_once_it_is_left(tmp_path, monkeypatch):
+    folder = tmp_path / "worker"
+    folder.mkdir()
+    (folder / "file").touch()
+    tries, remove = [], process.shutil.rmtree
+
+    def busy(path, **how):
+        tries.append(path)
+        if len(tries) > 3:
+            remove(path, **how)
+
+    monkeypatch.setattr(process.shutil, "rmtree", busy)
+    monkeypatch.setattr(process, "REMOVE_AGAIN", 60.0)
+    monkeypatch.setattr(process, "REMOVE_LOOK", 0.0)
+    process.remove_folder(str(folder))
+    assert not folder.exists()

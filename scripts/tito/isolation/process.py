@@ -30,6 +30,9 @@ DRAIN_WAIT = 0.02  # seconds for output to arrive, where a pipe cannot be asked
 NATURAL_END = 0.5  # seconds between a closed connection and the end of its process
 REST_WAIT = 0.005  # seconds for a worker that has answered to wait for the next request
 REMOVE_WAIT = 2.0  # seconds to wait for a worker's files to be gone
+# Seconds in which Windows may not yet remove the folder of a process that was killed.
+REMOVE_AGAIN = 1.0 if os.name == "nt" else 0.0
+REMOVE_LOOK = 0.02  # seconds between two tries
 END_WAIT = 5.0  # seconds to wait for a killed worker to be gone
 ENVIRONMENT = (
     *("LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
@@ -103,6 +106,10 @@ def _remove_tree(folder: str) -> None:
             for entry in os.scandir(path):
                 if entry.is_dir(follow_symlinks=False):
                     os.chmod(entry.path, stat.S_IRWXU)
+        shutil.rmtree(folder, ignore_errors=True)
+    until = time.monotonic() + REMOVE_AGAIN
+    while os.path.exists(folder) and time.monotonic() < until:
+        time.sleep(REMOVE_LOOK)
         shutil.rmtree(folder, ignore_errors=True)
 
 
