@@ -12,6 +12,8 @@ import pytest
 
 from tito import files, recheck, unit_outcomes
 from tito.aside import bring_back
+from tito.cli import running
+from tito.cli.main import Parser, Usage
 from tito.grading import grade, run
 from tito.isolation import process
 from tito.processes import workspace
@@ -161,3 +163,12 @@ def test_the_folder_of_a_killed_worker_goes_once_it_is_left(tmp_path, monkeypatc
     monkeypatch.setattr(process, "REMOVE_LOOK", 0.0)
     process.remove_folder(str(folder))
     assert not folder.exists()
+
+
+def test_forking_is_offered_only_where_there_is_a_fork(monkeypatch):
+    monkeypatch.setattr(running, "STARTS", ("spawn",))
+    parser = Parser(prog="tito checkpoint run")
+    running.add_run_arguments(parser)
+    assert parser.parse_args(["--start", "spawn"]).start == "spawn"
+    with pytest.raises(Usage, match="cannot be 'fork'"):
+        parser.parse_args(["--start", "fork"])

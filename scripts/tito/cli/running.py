@@ -1,6 +1,7 @@
 """What every command that runs checkpoints shares: its options, the run, a line that follows it."""
 
 import argparse
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from tito.ladder import AnyRung, Ladder
     from tito.report import CheckpointResult, CustomResult, Report
 
+STARTS = ("fork", "spawn") if hasattr(os, "fork") else ("spawn",)
+
 
 def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "report.json") -> None:
     """Add what every command that runs checkpoints understands."""
@@ -26,7 +29,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, report: str | None = "rep
     )
     add_seed(parser, "repeat a run's random inputs: its report has the seed")
     parser.add_argument(
-        "--start", choices=("fork", "spawn"), help="how workers start (default: the best at hand)"
+        "--start", choices=STARTS, help="how workers start (default: the best at hand)"
     )
 
 
