@@ -99,6 +99,19 @@ def test_unit_tests_that_are_gone_before_they_have_their_job_are_told_of(tmp_pat
     assert (ended.test, ended.late) == ("", False)
 
 
+def test_a_stack_that_a_process_still_has_open_is_emptied(tmp_path, monkeypatch):
+    stack = tmp_path / "stack.txt"
+    stack.write_text("of the check before", encoding="utf-8")
+
+    def refuse(path, missing_ok=False):
+        raise PermissionError(errno.EACCES, "in use by another process", str(path))
+
+    monkeypatch.setattr(type(stack), "unlink", refuse)
+    job = {"folder": str(tmp_path), "seconds": 60, "arguments": []}
+    ended = recheck.run_units(*gone(3), job, lambda done, total, test: None)
+    assert (ended.trace, ended.late) == ("", False)
+
+
 def test_commands_to_type_are_those_of_the_system():
     kept, file = ".tito/kept/modules/01_tensor/tensor-1.py", "modules/01_tensor/tensor.py"
     assert bring_back(kept, file, "posix") == f"cp {kept} {file}"
