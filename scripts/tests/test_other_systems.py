@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from tito import files, recheck, unit_outcomes
 from tito.aside import bring_back
-from tito.cli import running
+from tito.cli import console, running
 from tito.cli.main import Parser, Usage
 from tito.grading import grade, run
 from tito.isolation import process
@@ -185,3 +186,13 @@ def test_forking_is_offered_only_where_there_is_a_fork(monkeypatch):
     assert parser.parse_args(["--start", "spawn"]).start == "spawn"
     with pytest.raises(Usage, match="cannot be 'fork'"):
         parser.parse_args(["--start", "fork"])
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp1252", "utf-8"])
+def test_a_report_is_the_same_json_in_every_code_page(encoding, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", stream)
+    said = {"got": "“x” → ✓ \N{GRINNING FACE}", "é": 1}
+    console.say_json_text(json.dumps(said, ensure_ascii=False))
+    stream.flush()
+    assert json.loads(stream.buffer.getvalue().decode(encoding)) == said

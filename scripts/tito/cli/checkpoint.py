@@ -15,6 +15,7 @@ from tito.cli.console import (
     say,
     say_failure,
     say_json,
+    say_json_text,
     say_lines,
 )
 from tito.cli.custom import add_new, say_trouble
@@ -161,7 +162,7 @@ def run_checkpoints(options: argparse.Namespace) -> int:
         complain(f"interrupted: {progress.so_far()}; nothing was written, report.json is as it was")
         return 130
     if options.json:
-        print(dump_report(report), end="")
+        say_json_text(dump_report(report))
     else:
         _show_run(options, report, rungs)
     if options.report:

@@ -145,6 +145,13 @@ def say_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=not _shows_everything(sys.stdout)))
 
 
+def say_json_text(text: str) -> None:
+    """Print a JSON document as it was written; what the encoding may lack is escaped in it."""
+    if not _shows_everything(sys.stdout):
+        text = "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
+    print(text, end="")
+
+
 def complain(text: str) -> None:
     """Print an error to standard error, where it cannot spoil a machine's input."""
     from rich.console import Console

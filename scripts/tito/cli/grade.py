@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tito.cli.actions import shown
-from tito.cli.console import complain, quote, say
+from tito.cli.console import complain, quote, say, say_json_text
 from tito.cli.running import Follow, add_run_arguments, run_rungs, verdict_line
 from tito.files import write_atomic
 from tito.ladder import AnyRung, load_ladder
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     for name, text in render_all(report).items():
         write_atomic(options.root / Path(name), text)
     if options.json:
-        print(dump_report(report), end="")
+        say_json_text(dump_report(report))
     else:
         say(verdict_line(report))
         say_trouble(report)
