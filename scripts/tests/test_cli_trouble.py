@@ -207,14 +207,15 @@ def test_a_hint_for_a_module_that_cannot_be_read_is_how_to_mend_it(small, say):
 
 # Unit tests
 
+TENSOR = "modules/01_tensor/tensor.py"
 MATMUL = "test_arithmetic_clip_and_matmul"
 
 
-def units_of(tree, ladder, *arguments, seconds=30.0, tell=lambda name: None):
-    """Run the unit tests of module 01."""
+def units_of(tree, ladder, *arguments, seconds=30.0, tell=lambda name: None, module="01"):
+    """Run the unit tests of a module."""
     from tito.unittests import check_unit_tests, following
 
-    rung, runner = ladder.by_id["01"], following(tell, seconds=seconds)
+    rung, runner = ladder.by_id[module], following(tell, seconds=seconds)
     return check_unit_tests(tree, ladder, rung, arguments, runner=runner)
 
 
@@ -246,6 +247,45 @@ def test_an_import_that_never_ends_names_its_line(small, ladder):
     assert "importing the module: not done after 5 s" in failure.headline
     text = (small / path).read_text(encoding="utf-8").splitlines()
     assert text[failure.line - 1] == "while True: pass"
+
+
+IMPORTS = "import math\nfrom collections"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fact"),
+    [
+        ('Op("add"', 'Opp("add"', "NameError: name 'Opp' is not defined"),
+        (IMPORTS, "import maths\nfrom collections", "ModuleNotFoundError: No module named 'maths'"),
+        (f"def {MATMUL}():", f"def {MATMUL}(:", "syntax error: invalid syntax"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_names_the_line(small, ladder, old, new, fact):
+    """In the headline and in the place to open, from a later module too."""
+    change(small, TENSOR, old, new)
+    rows = (small / TENSOR).read_text(encoding="utf-8").splitlines()
+    line = next(n for n, row in enumerate(rows, 1) if new.partition("\n")[0] in row)
+    headline = f"tensor.py:{line} cannot be imported: {fact}"
+    own = units_of(small, ladder).failures[0]
+    assert (own.headline, own.file, own.line) == (headline, TENSOR, line)
+    assert own.step == (None if new.startswith("import") else 5)
+    if MATMUL in new:  # a unit test is no part of what the later module imports
+        return
+    later = units_of(small, ladder, module="02").failures[0]
+    assert (later.headline, later.file, later.line) == (headline, TENSOR, line)
+    assert later.hint == "an earlier module comes first: tito test 01"
+
+
+def test_what_a_module_says_at_import_is_told_in_full(small, ladder):
+    """The call that went wrong is the line to open, and not the earlier module that refused it."""
+    path = "modules/02_activations/activations.py"
+    refused = "Tensor([1.0], dtype='no such type, and a name that is too long for a headline')"
+    change(small, path, "import normal_cdf\n", f"import normal_cdf\n\n{refused}\n")
+    failure = units_of(small, ladder, module="02").failures[0]
+    rows = (small / path).read_text(encoding="utf-8").splitlines()
+    assert (failure.file, rows[failure.line - 1]) == (path, refused)
+    assert failure.headline.endswith("…")
+    assert "too long for a headline" in failure.got
 
 
 @pytest.mark.parametrize("code", ["while True: pass", "__import__('os')._exit(0)"])

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -18,6 +19,7 @@ from tito.source import ModuleSource
 PRINTED = 20  # lines
 NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback
+WAITING = "no test of this module can run until it can be imported"
 
 Status = Literal["passed", "failed", "not_started"]
 
@@ -104,6 +106,11 @@ class Places:
                         return " ".join(text.split())
         return ""
 
+    def frames(self, came: Iterable[tuple[str, int, str]]) -> tuple[Frame, ...]:
+        """The lines of the student's files among those that an exception came through."""
+        located = ((self.own(file), max(1, line), function) for file, line, function in came)
+        return tuple(Frame(*at) for at in located if at[0])
+
     def own(self, path: str) -> str | None:
         """The student's file for a path of the temporary tree, or None for any other file."""
         place = Path(path) if os.path.isabs(path) else self.folder / path
@@ -182,30 +189,38 @@ def _message(phase: dict[str, Any]) -> str:
 
 def failures_of(told: dict[str, Any], places: Places) -> tuple[Failure, ...]:
     """The failures of pytest-json-report's file, those of the import first."""
-    rung = places.rung
-    found = [
-        Failure(
-            fit(f"{rung.module}.py cannot be imported: {_last_line(collector.get('longrepr'))}"),
-            hint="no test of this module can run until it can be imported",
-            file=rung.source,
-            command=f"tito test {rung.id}",
-            output=str(collector.get("longrepr") or "")
-            .partition("Traceback:\n")[2]
-            .replace(f"{places.folder}{os.sep}", ""),
-        )
-        for collector in told.get("collectors", ())
-        if collector.get("outcome") == "failed"
-    ]
+    found = [_not_imported(imported, places) for imported in told.get("imports", ())]
     bad = (test for test in told.get("tests", ()) if test["outcome"] in ("failed", "error"))
     return (*found, *(_failure(test["nodeid"].rpartition("::")[2], test, places) for test in bad))
+
+
+def _not_imported(imported: dict[str, Any], places: Places) -> Failure:
+    """Why the import failed, and the line to open: of the module that was imported last."""
+    rung, frames = places.rung, places.frames(imported["frames"])
+    files = [frame.file for frame in frames if frame.function == "<module>"] or [rung.source]
+    line = next((frame.line for frame in frames[::-1] if frame.file == files[-1]), None)
+    fact, *rest = imported["fact"].replace(f"{places.folder}/", "").split("\n")
+    at = Path(files[-1]).name + (f":{line}" if line else "")
+    headline = f"{at} cannot be imported: {fact}"
+    whole = [fact] if fit(headline) != headline else []
+    earlier = files[-1] != rung.source
+    command = f"tito test {files[-1].split('/')[1][:2]}"
+    return Failure(
+        fit(headline),
+        got="\n".join([*whole, *rest]),
+        hint=f"an earlier module comes first: {command}" if earlier else WAITING,
+        file=files[-1],
+        line=line,
+        step=None if earlier or line is None else places.module.step_of(line),
+        command=f"tito test {rung.id}",
+        traceback=frames[-DEPTH:],
+    )
 
 
 def _failure(name: str, test: dict[str, Any], places: Places) -> Failure:
     """One failed unit test: the exception, what was expected, and the line to open."""
     phase = _failed_phase(test)
-    came = test.get("metadata", {}).get("frames", ())
-    located = [(places.own(file), max(1, line), function) for file, line, function in came]
-    frames = tuple(Frame(*at) for at in located if at[0])
+    frames = places.frames(test.get("metadata", {}).get("frames", ()))
     bare = name.partition("[")[0]
     stub = STUB.search(_message(phase))
     at = frames[-1:] if stub else places.nearest(frames, bare)
@@ -252,11 +267,6 @@ def _printed(test: dict[str, Any]) -> str:
 
 def _step_of(stub: re.Match[str]) -> str:
     return f"step {stub['step']} of " if stub["step"] else ""
-
-
-def _last_line(text: Any) -> str:
-    lines = [line for line in str(text or "").splitlines() if line.strip()]
-    return lines[-1].removeprefix("E").strip() if lines else "no reason given"
 
 
 def fit(text: str) -> str:

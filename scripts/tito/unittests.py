@@ -39,8 +39,9 @@ python_functions = test_*
 addopts = -p no:cacheprovider
 verbosity_assertions = 0
 """
-# Where an exception came through; of what a test prints the end, for a print in a loop must not
-# fill the report; and how each test went, in case that the last one takes the process along.
+# Where an exception came through, in a test or at import; of what a test prints the end, for a
+# print in a loop must not fill the report; and how each test went, in case that the last one takes
+# the process along.
 _CONFTEST = """\
 import faulthandler, os
 from os.path import realpath
@@ -51,11 +52,32 @@ if "TITO_SECONDS" in os.environ:  # to import the module; pytest then counts for
     stack = open("stack.txt", "w", encoding="utf-8")
     faulthandler.dump_traceback_later(float(os.environ["TITO_SECONDS"]), exit=True, file=stack)
 
+def places(error, config):
+    here = realpath(config.rootpath)
+    return frames_of(error, lambda file: realpath(file).startswith(here))
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_json_runtest_metadata(item, call):
-    here = realpath(item.config.rootpath)
     error = call.excinfo and call.excinfo.value
-    return {"frames": frames_of(error, lambda f: realpath(f).startswith(here))} if error else {}
+    return {"frames": places(error, item.config)} if error else {}
+
+imports = []
+
+def pytest_exception_interact(node, call):
+    error = call.excinfo.value
+    if not isinstance(node, pytest.Collector):
+        return
+    if isinstance(error, node.CollectError):  # pytest's own, in place of what an import raised
+        error = error.__cause__ or error
+    fact, frames = f"{type(error).__name__}: {error}", places(error, node.config)
+    if isinstance(error, SyntaxError):
+        fact = f"syntax error: {error.msg}"
+        frames.append((error.filename or "", error.lineno or 1, "<module>"))
+    imports.append({"fact": fact.removesuffix(": "), "frames": frames})
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_json_modifyreport(json_report):
+    json_report["imports"] = imports
 
 def pytest_runtest_logreport(report):
     report.sections = [(name, text[-2000:]) for name, text in report.sections]
