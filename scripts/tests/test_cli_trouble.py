@@ -288,6 +288,27 @@ def test_what_a_module_says_at_import_is_told_in_full(small, ladder):
     assert "too long for a headline" in failure.got
 
 
+KEYBOARD = "input() waits for a keyboard, and there is none here: give the value in the code"
+
+
+def test_a_question_at_import_has_nobody_to_answer_it(small, ladder):
+    change(
+        small, TENSOR, "import numpy as np\n", "import numpy as np\nname = input('your name? ')\n"
+    )
+    failure = units_of(small, ladder).failures[0]
+    rows = (small / TENSOR).read_text(encoding="utf-8").splitlines()
+    assert rows[failure.line - 1] == "name = input('your name? ')"
+    assert failure.headline == f"tensor.py:{failure.line} cannot be imported: input() was called"
+    assert (failure.hint, failure.got) == (KEYBOARD, "")
+
+
+def test_a_question_in_a_unit_test_has_nobody_to_answer_it(small, ladder):
+    breaking(small, "input('go on? ')")
+    failure = units_of(small, ladder, "-k", "matmul").failures[0]
+    assert failure.headline == f"{MATMUL}: input() was called"
+    assert (failure.hint, failure.got, failure.step) == (KEYBOARD, "", 5)
+
+
 @pytest.mark.parametrize("code", ["while True: pass", "__import__('os')._exit(0)"])
 def test_one_test_that_does_not_end_costs_no_other_its_result(small, ladder, code):
     """What passed before it is said, and where it was."""

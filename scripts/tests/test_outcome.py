@@ -8,7 +8,7 @@ import pytest
 from tito.grading.outcome import judge
 from tito.grading.run import NAME_MOST, NEAREST
 from tito.grading.run import _Places as Places
-from tito.isolation.errors import WorkerDied, WorkerTimeout, from_report
+from tito.isolation.errors import StudentError, WorkerDied, WorkerTimeout, from_report
 from tito.ladder import load_ladder
 from tito.source import ModuleSource
 
@@ -228,3 +228,20 @@ def test_what_a_test_cannot_use_is_said_in_a_students_words(error, fact):
     status, parts = judge(error, "take")
     assert status == "failed"
     assert parts["headline"].startswith(f"take: its result does not fit: {fact}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "headline"),
+    [
+        ("raised", "relu: raised EOFError: EOF when reading a line"),
+        ("import", "the module cannot be imported: input() was called"),
+    ],
+)
+def test_input_has_nobody_to_answer_it(kind, headline):
+    """In the checkpoint as in a unit test; another end of a file is no question."""
+    error = StudentError("EOF when reading a line", "EOFError", kind)
+    parts = judge(error, "relu")[1]
+    assert parts["headline"] == headline
+    assert parts["hint"].startswith("input() waits for a keyboard, and there is none here")
+    other = judge(StudentError("Ran out of input", "EOFError", kind), "relu")[1]
+    assert "keyboard" not in str(other["hint"])

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 from tito.export import exported_text
 from tito.ladder import Checkpoint, Ladder
 from tito.loops import Loop, down_to_loop, loops_in
-from tito.render.failure import HEADLINE
+from tito.render.failure import ASKED, HEADLINE, KEYBOARD
 from tito.report import Failure, Frame
 from tito.source import ModuleSource
 
@@ -29,6 +29,8 @@ _FRAME = re.compile(r'^  File "(.+)", line (\d+) in (.+)$', re.MULTILINE)
 _THREAD = re.compile(r"^(?:Current thread|Thread) .*$", re.MULTILINE)
 # The modules in front of an exception's class.
 _HOME = re.compile(r"^(?:[a-z_]\w*\.)+(?=[A-Z]\w*(?::|$))", re.MULTILINE)
+# What pytest's stand-in for a keyboard says.
+_ASKS = re.compile(r"^OSError: pytest: reading from stdin .*", re.MULTILINE)
 # How pytest explains a part of an assertion, and what it advises to those who call it.
 _WHERE = re.compile(r"\s*(\+\s+(where|and)\b|Use -v to get more diff)")
 
@@ -184,7 +186,7 @@ def _failed_phase(test: dict[str, Any]) -> dict[str, Any]:
 def _message(phase: dict[str, Any]) -> str:
     """What the exception of a failed phase says, without where its class comes from."""
     message = str(phase.get("crash", {}).get("message", ""))
-    return _HOME.sub("", message).removeprefix("AssertionError: ")
+    return _ASKS.sub(ASKED, _HOME.sub("", message)).removeprefix("AssertionError: ")
 
 
 def failures_of(told: dict[str, Any], places: Places) -> tuple[Failure, ...]:
@@ -199,16 +201,18 @@ def _not_imported(imported: dict[str, Any], places: Places) -> Failure:
     rung, frames = places.rung, places.frames(imported["frames"])
     files = [frame.file for frame in frames if frame.function == "<module>"] or [rung.source]
     line = next((frame.line for frame in frames[::-1] if frame.file == files[-1]), None)
-    fact, *rest = imported["fact"].replace(f"{places.folder}/", "").split("\n")
+    told = _ASKS.sub(ASKED, imported["fact"].replace(f"{places.folder}/", ""))
+    fact, *rest = told.split("\n")
     at = Path(files[-1]).name + (f":{line}" if line else "")
     headline = f"{at} cannot be imported: {fact}"
     whole = [fact] if fit(headline) != headline else []
     earlier = files[-1] != rung.source
-    command = f"tito test {files[-1].split('/')[1][:2]}"
+    hint = f"an earlier module comes first: tito test {files[-1].split('/')[1][:2]}"
+    hint = KEYBOARD if fact == ASKED else hint if earlier else WAITING
     return Failure(
         fit(headline),
         got="\n".join([*whole, *rest]),
-        hint=f"an earlier module comes first: {command}" if earlier else WAITING,
+        hint=hint,
         file=files[-1],
         line=line,
         step=None if earlier or line is None else places.module.step_of(line),
@@ -231,6 +235,7 @@ def _failure(name: str, test: dict[str, Any], places: Places) -> Failure:
     whole = [first] if fit(parts["headline"]) != parts["headline"] else []
     told = [text for text in [*whole, *rest] if not _WHERE.match(text)]
     parts["got"] = dedent("\n".join(told))
+    parts["hint"] = KEYBOARD if first == ASKED else ""
     if stub is not None:
         parts = {"headline": f"{stub['name']}: {NOT_WRITTEN}"}
         parts["headline"] += f" ({_step_of(stub)}module {stub['module']})"

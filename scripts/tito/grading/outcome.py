@@ -15,6 +15,7 @@ from tito.isolation import (
     WorkerTimeout,
 )
 from tito.isolation.errors import endless
+from tito.render.failure import ASKED, KEYBOARD
 
 HEADLINE = 79  # columns
 IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError")
@@ -29,6 +30,7 @@ HINTS = {
     "SystemExit": "a function gives back a result or raises an error; it does not end Python",
 }
 CRASH = "did an array, or a chain of calls, grow without end? or was Python itself ended?"
+NO_INPUT = "EOF when reading a line"  # what Python says of `input()` where nothing can be typed
 ENDLESS = "a line outside all functions runs at import; which loop there never ends?"
 _PLACE = re.compile(
     r"(?P<file>modules/[\w/]+/(?P<name>\w+\.py))(:(?P<line>\d{1,7}))?: (?P<fact>.*)", re.DOTALL
@@ -153,7 +155,8 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
     if isinstance(error, StudentError):
         told = f"{error.remote_type}: {error}".removesuffix(": ")
         parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": frames}
-        parts["hint"] = HINTS.get(error.remote_type)
+        asks = error.remote_type == "EOFError" and str(error) == NO_INPUT
+        parts["hint"] = KEYBOARD if asks else HINTS.get(error.remote_type)
         if error.remote_type in ("TypeError", "AttributeError") and "None" in str(error):
             parts["hint"] = NOTHING
         if isinstance(error, AttributeError):
@@ -162,7 +165,8 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
             fact = f"{rule['name']}: its rule must return an array of numbers, got {rule['got']}"
             parts |= {"headline": fit(fact), "got": "", "rule": rule["name"]}
         if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
-            parts |= _import(str(error))
+            parts |= _import(ASKED if asks else str(error))
+            parts["hint"] = KEYBOARD if asks else parts["hint"]
             if lost := _NOT_THERE.match(str(error)):
                 fact = f"module {lost['module']} has no such name"
                 parts |= _missing(lost["name"], fact, SPELLING, lost["module"])

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 10
 HEADLINE = 79  # columns
+ASKED = "input() was called"
+KEYBOARD = "input() waits for a keyboard, and there is none here: give the value in the code"
 FRAMES = 10  # lines of a traceback that are shown
 PRINTED = 20  # lines that a test printed, the last ones
 PRINTED_LINE = 160  # characters of such a line
