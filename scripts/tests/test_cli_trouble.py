@@ -233,7 +233,8 @@ def test_a_unit_test_that_never_ends_is_ended(small, ladder):
     assert names == [MATMUL]
     assert not units.ok
     failure = units.failures[0]
-    assert f"{MATMUL}: not done after 8 s; does a loop never end?" == failure.headline
+    assert failure.headline == f"{MATMUL}: not done in 8 s"
+    assert failure.hint == "does a loop never end? what changes from one round to the next?"
     text = (small / "modules/01_tensor/tensor.py").read_text(encoding="utf-8").splitlines()
     assert text[failure.line - 1].strip() == "while True: pass"
     assert failure.step == 5
@@ -244,7 +245,7 @@ def test_an_import_that_never_ends_names_its_line(small, ladder):
     path = "modules/01_tensor/tensor.py"
     change(small, path, "@primitive\ndef matmul", "while True: pass\n\n\n@primitive\ndef matmul")
     failure = units_of(small, ladder, seconds=5).failures[0]
-    assert "importing the module: not done after 5 s" in failure.headline
+    assert "importing the module: not done in 5 s" in failure.headline
     text = (small / path).read_text(encoding="utf-8").splitlines()
     assert text[failure.line - 1] == "while True: pass"
 
@@ -317,6 +318,21 @@ def test_one_test_that_does_not_end_costs_no_other_its_result(small, ladder, cod
     assert (units.passed, units.ran, units.ok) == (4, False, False)
     assert [test.status for test in units.tests] == ["passed"] * 4 + ["failed"]
     assert units.failures[0].headline.startswith(f"{MATMUL}: ")
+    assert units.failures[0].hint.startswith("does ")
+
+
+def test_the_headline_of_a_unit_test_that_did_not_end_fits(root, ladder, tmp_path):
+    """For every name in the course, with nothing left out."""
+    from tito.source import parse
+    from tito.unit_outcomes import Places, Stopped, stopped
+
+    for rung in ladder.checkpoints:
+        module = parse((root / rung.source).read_text(encoding="utf-8"), rung.source)
+        places = Places(ladder, rung, tmp_path, module)
+        for name in places.tests:
+            for late, fact in ((True, "not done in 30 s"), (False, "the process ended")):
+                failure = stopped(Stopped(name, 30.0, late=late), places)
+                assert failure.headline == f"{name}: {fact}"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="process groups are of POSIX")

@@ -152,7 +152,7 @@ def test_a_test_that_hangs_does_not_hold_the_loop(graded_tree, run, ladder):
     terminal.press("l")
     terminal.wait_for("l closes the list")
     terminal.press("l")
-    drawn = terminal.wait_for("not done after 10 s")
+    drawn = terminal.wait_for("not done in 10 s")
     place = good[: good.index("### BEGIN SOLUTION")].count("\n") + 2
     assert f"open  modules/00_setup/setup.py:{place} (step 1)" in drawn
     assert "tito test 00 -k test_" in " ".join(drawn.split())

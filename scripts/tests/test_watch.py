@@ -489,9 +489,9 @@ def test_unit_tests_that_did_not_end_say_most(progress, ladder):
     rung = ladder.by_id["06"]
     result = a_result(progress, rung, ("test_a", 2, "timeout", "Adam: no answer within 20 s"))
     before = stubbed(progress, result=result)
-    late = Failure("test_adam: not done after 10 s; does a loop never end?")
+    late = Failure("test_adam: not done in 10 s")
     drawn = text(checked(before, rung, UnitTests(0, (late,), 10.0, ran=False)))
-    assert "test_adam: not done after 10 s" in drawn
+    assert "test_adam: not done in 10 s" in drawn
     assert "no answer within" not in drawn
 
 
@@ -790,9 +790,9 @@ def test_how_far_a_check_is(progress, ladder):
 
 def test_a_unit_test_that_took_too_long_comes_first(progress, ladder):
     """It knows where the loop is; the checkpoint only knows that no answer came."""
-    late = Failure("test_f: not done after 10 s; does a loop never end?", step=1)
+    late = Failure("test_f: not done in 10 s", step=1)
     units = UnitTests(0, (late,), 10.0, ran=False, late=True)
-    assert "test_f: not done after 10 s" in text(checked(progress, ladder.by_id["06"], units))
+    assert "test_f: not done in 10 s" in text(checked(progress, ladder.by_id["06"], units))
 
 
 def test_modules_that_were_saved_and_not_checked(progress, ladder):
@@ -920,7 +920,7 @@ def test_unit_tests_have_bounds(tree, tmp_path, ladder, monkeypatch):
         recheck.close()
     assert units.late
     failure = units.failures[0]
-    assert failure.headline.startswith("test_identity_is_parsed_or_refused: not done after 2 s")
+    assert failure.headline.startswith("test_identity_is_parsed_or_refused: not done in 2 s")
     assert failure.line == good[:begin].count("\n") + body.count("\n") + 1
     assert failure.step == 1
     assert failure.command == "tito test 00 -k test_identity_is_parsed_or_refused"

@@ -20,6 +20,8 @@ PRINTED = 20  # lines
 NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback
 WAITING = "no test of this module can run until it can be imported"
+LOOP = "does a loop never end? what changes from one round to the next?"
+EXIT = "does the code call exit?"
 
 Status = Literal["passed", "failed", "not_started"]
 
@@ -137,11 +139,11 @@ def stopped(ended: Stopped, places: Places) -> Failure:
         line = places.tests[bare].lineno
     same = line is not None and file == rung.source
     what = ended.test or "importing the module"
-    fact = f"not done after {ended.seconds:.0f} s; does a loop never end?"
-    gone = "the process ended in it; does the code call exit?"
+    fact = f"not done in {ended.seconds:.0f} s" if ended.late else "the process ended"
     return Failure(
-        fit(f"{what}: {fact if ended.late else gone}"),
+        fit(f"{what}: {fact}"),
         asked=places.asked(bare),
+        hint=LOOP if ended.late else EXIT,
         file=file,
         line=line,
         step=places.module.step_of(line) if same else places.step(bare),
