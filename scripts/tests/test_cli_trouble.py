@@ -321,6 +321,16 @@ def test_one_test_that_does_not_end_costs_no_other_its_result(small, ladder, cod
     assert units.failures[0].hint.startswith("does ")
 
 
+def test_completing_a_module_counts_its_unit_tests_as_they_were(small, say):
+    """Some had passed before the one that ended all of them."""
+    breaking(small, "__import__('os')._exit(0)")
+    count = "4 of 5 passed, and the rest did not run"
+    assert (
+        f"1 unit tests ✗ {count} {MATMUL}: the process ended" in say(small, "module complete 01")[1]
+    )
+    assert count in say(small, "test 01")[1]
+
+
 def test_the_headline_of_a_unit_test_that_did_not_end_fits(root, ladder, tmp_path):
     """For every name in the course, with nothing left out."""
     from tito.source import parse

@@ -116,6 +116,14 @@ class UnitTests:
         """Whether there were tests, and all of them passed."""
         return self.passed > 0 and not self.failures
 
+    @property
+    def count(self) -> str:
+        """How many passed of those that ran, in words."""
+        if not self.tests:
+            return "they did not run to the end"
+        count = f"{self.passed} of {len(self.tests)} passed"
+        return count if self.ran else f"{count}, and the rest did not run"
+
 
 def lay_out(root: Path, ladder: Ladder, rung: Checkpoint, folder: Path) -> ModuleSource:
     """Write a temporary tree: the package as exported now, and the module with its tests.

@@ -263,11 +263,7 @@ def _test_step(options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label
     if tests.ok:
         say(f"{label}[green]{LOOKS['passed'].mark}[/] {tests.passed} passed, {tests.seconds:.1f} s")
         return True
-    total = tests.passed + len(tests.failures)
-    failed = len(tests.failures)
-    verb = "does" if failed == 1 else "do"
-    count = f"{failed} of {total} {verb} not pass" if tests.ran else "they cannot run"
-    say(f"{label}[red]{LOOKS['failed'].mark}[/] {count}\n")
+    say(f"{label}[red]{LOOKS['failed'].mark}[/] {tests.count}\n")
     if tests.failures:
         say_failure(ordered(tests.failures, c.id, c.source, stubs_of(options.root, c.source))[0])
     return False

@@ -139,10 +139,7 @@ def _show_tests(root: Path, rung: Checkpoint, units: "UnitTests", *, verbose: bo
     ]
     for text in shown:
         say(text)
-    total = len(units.tests)
-    count = f"{units.passed} of {total} passed" if total else "they did not run to the end"
-    count += ", and the rest did not run" if total and not units.ran else ""
-    say(f"{chr(10) if shown else ''}[bold]{count}[/], {units.seconds:.1f} s")
+    say(f"{chr(10) if shown else ''}[bold]{units.count}[/], {units.seconds:.1f} s")
     failures = ordered(units.failures, rung.id, rung.source, stubs_of(root, rung.source))
     for failure in failures if verbose else failures[:1]:
         say()
