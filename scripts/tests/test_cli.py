@@ -1,5 +1,6 @@
 """tito as a person and a machine use it: help, exit status, JSON, pipes, kills."""
 
+import argparse
 import json
 import os
 import random
@@ -13,7 +14,10 @@ import time
 import pytest
 
 from tito.cli import main
+from tito.cli.test import run_units
 from tito.report import load_report
+from tito.source import parse
+from tito.strip import strip
 
 
 def tito(tree, *words, **options):
@@ -203,6 +207,28 @@ def test_the_unit_tests_of_all_modules_are_a_line_each(small_tree):
     assert "! 00 setup         modules/00_setup/setup.py:" in done.stdout
     assert "✗ 01 tensor        7/8 passed" in done.stdout
     assert "0 of 2 modules passed; next: tito test 00" in done.stdout
+
+
+def test_a_module_that_was_not_begun_did_not_fail(tree, ladder, capsys):
+    """A test may pass on stubs all the same; nor is a module wrong that was only begun."""
+    rung = ladder.by_id["11"]
+    path = tree / rung.source
+    solved = path.read_text(encoding="utf-8")
+    stubs = strip("11", parse(solved, rung.source))
+    head = solved.index("### BEGIN SOLUTION"), stubs.index("### BEGIN SOLUTION")
+    tail = solved.index("### END SOLUTION"), stubs.index("### END SOLUTION")
+    begun = stubs[: head[1]] + solved[head[0] : tail[0]] + stubs[tail[1] :]
+    wrong = begun.replace("### BEGIN SOLUTION", "return None\n    ### BEGIN SOLUTION", 1)
+    options = argparse.Namespace(root=tree, k=None, x=False, verbose=False, pytest=False)
+    said = []
+    for text in (stubs, begun, wrong):
+        path.write_text(text, encoding="utf-8")
+        assert run_units(options, ladder, [ladder.by_id["00"], rung]) == 1
+        said.append(capsys.readouterr().out)
+    assert "○ 11 embeddings    not written yet\n\n" in said[0]
+    assert re.search(r"○ 11 embeddings    2/9 passed, 7 not written yet, ", said[1])
+    assert "not written yet (step 2 of module 11)" in said[1]
+    assert re.search(r"✗ 11 embeddings    1/9 passed, 7 not written yet, ", said[2])
 
 
 def test_pytest_s_own_output_is_to_be_had(small_tree, capfd):

@@ -206,6 +206,15 @@ def stubs_of(root: Path, source: str) -> tuple[Stub, ...]:
         return ()
 
 
+def is_untouched(root: Path, source: str) -> bool:
+    """Whether every step of a module's file is still a stub."""
+    try:
+        text = read_text(root, source)
+    except FileProblem:
+        return False
+    return 0 < text.count(BEGIN) <= len(find_stubs(text))
+
+
 def _freshness(
     ladder: Ladder, result: CheckpointResult | None, digests: Mapping[str, str]
 ) -> Freshness:

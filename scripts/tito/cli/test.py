@@ -102,7 +102,7 @@ def _run_module(
     if alone:
         _show_tests(options.root, rung, units, verbose=options.verbose)
     else:
-        _show_line(rung, units)
+        _show_line(options.root, rung, units)
     return units.ok
 
 
@@ -153,16 +153,22 @@ def _show_tests(root: Path, rung: Checkpoint, units: "UnitTests", *, verbose: bo
         say(f"next: [bold]tito module complete {rung.id}[/]")
 
 
-def _show_line(rung: Checkpoint, units: "UnitTests") -> None:
+def _show_line(root: Path, rung: Checkpoint, units: "UnitTests") -> None:
     """One line on a module, and its first failure if it was begun."""
+    from tito.progress import is_untouched
+    from tito.unit_outcomes import is_stub
+
+    wrong = [failure for failure in units.failures if not is_stub(failure)]
     left = sum(t.status == "not_started" for t in units.tests)
-    status = "passed" if units.ok else "not_started" if left == len(units.tests) > 0 else "failed"
+    status = "passed" if units.ok else "not_started" if left and not wrong else "failed"
+    fresh = left == len(units.tests) or is_untouched(root, rung.source)
+    untouched = status == "not_started" and fresh
     count = f"{units.passed}/{len(units.tests)} passed" if units.tests else "cannot run"
-    count += f", {left} not written yet" if left and status == "failed" else ""
-    words = "not written yet" if status == "not_started" else f"{count}, {units.seconds:.1f} s"
+    count += f", {left} not written yet" if left else ""
+    words = "not written yet" if untouched else f"{count}, {units.seconds:.1f} s"
     say(f"{marked(status)} {rung.id} {rung.module:<13} {words}")
-    if status == "failed":
-        row("", quote(units.failures[0].headline), indent=5)
+    if not units.ok and not untouched:
+        row("", quote((wrong or units.failures)[0].headline), indent=5)
 
 
 def _with_pytest(
