@@ -289,6 +289,36 @@ def test_what_a_module_says_at_import_is_told_in_full(small, ladder):
     assert "too long for a headline" in failure.got
 
 
+DIFFERENCE = "- a == c\n?      ^\n+ a == b\n?      ^"
+LONG = "[10.25, 20.25, 30.25, 40.25]"
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "got"),
+    [
+        ("assert [len('ab')] == [4]", "[len('ab')] == [4]", "[2]\n  At index 0 diff: 2 != 4"),
+        ("assert len('ab') < 2", "len('ab') < 2", "2"),
+        ("assert len('ab') in (1, 3), 'one or three'", "len('ab') in (1, 3)", "2"),
+        ("x = None; assert x is not None", "x is not None", "None"),
+        (
+            f"x = {LONG}; y = x[:2]; assert x == y",
+            "x == y\nwhere y is [10.25, 20.25]",
+            f"{LONG}\n  Left contains 2 more items, first extra item: 30.25",
+        ),
+        # What cannot be told apart, and a left side that is no value of the code.
+        ("x = 'a == b'; assert x == 'a == c'", "x == 'a == c'", DIFFERENCE),
+        ("assert 3 == len('ab')", "3 == len('ab')", ""),
+        ("x = 1; assert x + 1 == 3", "x + 1 == 3", ""),
+        ("assert len is print", "len is print", ""),
+    ],
+)
+def test_what_was_got_is_the_left_side_of_an_assertion(small, ladder, code, expected, got):
+    old = f"def {MATMUL}():"
+    change(small, TENSOR, old, f"{old}\n    {code}")
+    failure = units_of(small, ladder, "-k", "matmul").failures[0]
+    assert (failure.expected, failure.got) == (expected, got)
+
+
 KEYBOARD = "input() waits for a keyboard, and there is none here: give the value in the code"
 
 

@@ -36,6 +36,20 @@ _ASKS = re.compile(r"^OSError: pytest: reading from stdin .*", re.MULTILINE)
 # How pytest explains a part of an assertion, and what it advises to those who call it.
 _WHERE = re.compile(r"\s*(\+\s+(where|and)\b|Use -v to get more diff)")
 
+_SIGNS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==",
+    ast.NotEq: "!=",
+    ast.Lt: "<",
+    ast.LtE: "<=",
+    ast.Gt: ">",
+    ast.GtE: ">=",
+    ast.Is: "is",
+    ast.IsNot: "is not",
+    ast.In: "in",
+    ast.NotIn: "not in",
+}
+_OPERATIONS = ast.BinOp | ast.BoolOp | ast.UnaryOp | ast.Compare
+
 
 @dataclass(frozen=True)
 class UnitTest:
@@ -58,6 +72,13 @@ class Stopped(NamedTuple):
     seconds: float
     trace: str = ""
     late: bool = True
+
+
+class Sides(NamedTuple):
+    """The left value of a comparison that did not hold, and of the right what its source hides."""
+
+    left: str
+    right: str
 
 
 class Places:
@@ -100,15 +121,41 @@ class Places:
 
     def statement(self, frames: tuple[Frame, ...], test: str) -> str:
         """The statement of a test that did not hold, on one line."""
+        node = self._statement(frames, test)
+        text = ast.unparse(node.test if isinstance(node, ast.Assert) else node) if node else ""
+        return " ".join(text.split())
+
+    def _statement(self, frames: tuple[Frame, ...], test: str) -> ast.Assert | ast.Expr | None:
+        """The statement of a test that one of the frames is in."""
         lines = [frame.line for frame in frames if frame.file == self.rung.source]
         for function in ast.walk(self.tree):
             if isinstance(function, ast.FunctionDef) and function.name == test:
                 inside = [n for n in ast.walk(function) if isinstance(n, ast.Assert | ast.Expr)]
                 for node in inside:
                     if any(node.lineno <= line <= (node.end_lineno or 0) for line in lines):
-                        text = ast.unparse(node.test if isinstance(node, ast.Assert) else node)
-                        return " ".join(text.split())
-        return ""
+                        return node
+        return None
+
+    def sides(self, frames: tuple[Frame, ...], test: str, told: str) -> Sides | None:
+        """What a failed `assert left == right` compared, of pytest's `assert 3 == 4`.
+
+        None where the two cannot be told apart, or where the left one is no value that came: a
+        literal of the test, or an operation that pytest may tell with its operands.
+        """
+        node = self._statement(frames[-1:], test)  # and not a function's that it calls
+        compare = node.test if isinstance(node, ast.Assert) else None
+        if not isinstance(compare, ast.Compare) or len(compare.ops) > 1:
+            return None
+        sign, text = f" {_SIGNS[type(compare.ops[0])]} ", told.strip().removeprefix("assert ")
+        left, _, right = text.partition(sign)
+        if isinstance(compare.left, _OPERATIONS) or _is_literal(compare.left):
+            return None
+        if text.count(sign) != 1 or left == ast.unparse(compare.left):
+            return None
+        whole = _is_literal(compare.comparators[0]) or "..." in right
+        return Sides(
+            left, "" if whole else f"where {ast.unparse(compare.comparators[0])} is {right}"
+        )
 
     def frames(self, came: Iterable[tuple[str, int, str]]) -> tuple[Frame, ...]:
         """The lines of the student's files among those that an exception came through."""
@@ -232,12 +279,17 @@ def _failure(name: str, test: dict[str, Any], places: Places) -> Failure:
     at = frames[-1:] if stub else places.nearest(frames, bare)
     file, line = (at[-1].file, at[-1].line) if at else (places.rung.source, None)
     step = places.module.step_of(line) if line and file == places.rung.source else None
-    first, *rest = [t for t in _message(phase).splitlines() if t.strip()] or ["it failed"]
-    parts = {"headline": f"{name}: {first}", "expected": places.statement(frames, bare)}
-    whole = [first] if fit(parts["headline"]) != parts["headline"] else []
-    told = [text for text in [*whole, *rest] if not _WHERE.match(text)]
+    lines = [t for t in _message(phase).splitlines() if t.strip()] or ["it failed"]
+    parts = {"headline": f"{name}: {lines[0]}", "expected": places.statement(frames, bare)}
+    cut = fit(parts["headline"]) != parts["headline"]
+    told = [text for text in lines[0 if cut else 1 :] if not _WHERE.match(text)]
+    compared = next((text for text in lines if text.lstrip().startswith("assert ")), "")
+    if sides := places.sides(frames, bare, compared):
+        told = [sides.left, *(text for text in told if text != compared)]
+        if cut and sides.right:
+            parts["expected"] += f"\n{sides.right}"
     parts["got"] = dedent("\n".join(told))
-    parts["hint"] = KEYBOARD if first == ASKED else ""
+    parts["hint"] = KEYBOARD if lines[0] == ASKED else ""
     if stub is not None:
         parts = {"headline": f"{stub['name']}: {NOT_WRITTEN}"}
         parts["headline"] += f" ({_step_of(stub)}module {stub['module']})"
@@ -270,6 +322,15 @@ def _printed(test: dict[str, Any]) -> str:
     lines = text.rstrip().splitlines()
     cut = [f"… {len(lines) - PRINTED} earlier lines"] if len(lines) > PRINTED else []
     return "\n".join([*cut, *lines[-PRINTED:]])
+
+
+def _is_literal(node: ast.expr) -> bool:
+    """Whether a value stands in the source as it is."""
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError):
+        return False
+    return True
 
 
 def _step_of(stub: re.Match[str]) -> str:
