@@ -12,11 +12,10 @@ from typing import Any, Literal, NamedTuple
 from tito.export import exported_text
 from tito.ladder import Checkpoint, Ladder
 from tito.loops import Loop, down_to_loop, loops_in
-from tito.render.failure import ASKED, HEADLINE, KEYBOARD
+from tito.render.failure import ASKED, HEADLINE, KEYBOARD, last_lines
 from tito.report import Failure, Frame
 from tito.source import ModuleSource
 
-PRINTED = 20  # lines
 NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback
 WAITING = "no test of this module can run until it can be imported"
@@ -250,7 +249,7 @@ def _not_imported(imported: dict[str, Any], places: Places) -> Failure:
     rung, frames = places.rung, places.frames(imported["frames"])
     files = [frame.file for frame in frames if frame.function == "<module>"] or [rung.source]
     line = next((frame.line for frame in frames[::-1] if frame.file == files[-1]), None)
-    told = _ASKS.sub(ASKED, imported["fact"].replace(f"{places.folder}/", ""))
+    told = _ASKS.sub(ASKED, imported["fact"].replace(f"{places.folder}{os.sep}", ""))
     fact, *rest = told.split("\n")
     at = Path(files[-1]).name + (f":{line}" if line else "")
     headline = f"{at} cannot be imported: {fact}"
@@ -319,9 +318,7 @@ def _printed(test: dict[str, Any]) -> str:
     """The last lines that a test printed."""
     phases = [test.get(k, {}) for k in ("setup", "call", "teardown")]
     text = "".join(phase.get(stream, "") for phase in phases for stream in ("stdout", "stderr"))
-    lines = text.rstrip().splitlines()
-    cut = [f"… {len(lines) - PRINTED} earlier lines"] if len(lines) > PRINTED else []
-    return "\n".join([*cut, *lines[-PRINTED:]])
+    return last_lines(text)
 
 
 def _is_literal(node: ast.expr) -> bool:
