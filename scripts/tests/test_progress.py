@@ -184,6 +184,21 @@ def test_a_module_graded_anew_leaves_its_users_to_be_regraded(tree, ladder, grad
     assert "10 changed since; 02, 03 use a module that has been graded anew" in shown
 
 
+def test_every_status_names_the_same_next_step(tree, ladder, graded, capsys):
+    """The report knows no line of a module that was never run; the tree does."""
+    from tito.cli import main
+
+    for rung in ladder.checkpoints[2:]:
+        stripped(tree, rung)
+    graded(["00", "01"])
+    step = load_progress(tree, ladder).next
+    for words in ([], ["status"], ["checkpoint", "status"]):
+        main(["-C", str(tree), *words])
+        shown = capsys.readouterr().out
+        assert f"open  {step.file}:{step.line}" in shown
+        assert "next  tito module start 02" in shown
+
+
 def test_what_waits_for_a_rung_names_the_step_that_tito_names(tree, ladder, graded, capsys):
     """A milestone that is locked and `tito` itself lead to the same command."""
     from tito.cli import main

@@ -184,7 +184,9 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
 
 
 def show_status(options: argparse.Namespace) -> int:
-    """Print the last report's verdict, checkpoint by checkpoint."""
+    """Print the last report's verdict, checkpoint by checkpoint, and what to do next."""
+    from tito.cli.status import show_next
+    from tito.progress import load_progress
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
@@ -207,9 +209,8 @@ def show_status(options: argparse.Namespace) -> int:
                 if options.detailed:
                     _show_tests(c)
     show_custom(report, detailed=options.detailed)
-    if report.next:
-        where = f"{report.next.file}:{report.next.line or 1}"
-        say(f"\nnext: {where}, then: {report.next.command}")
+    say()
+    show_next(load_progress(options.root, load_ladder(options.root), report))
     return 0
 
 

@@ -78,7 +78,7 @@ def _changes(progress: "Progress") -> str:
     return "; ".join(parts) or "a module changed since"
 
 
-def _show_next(progress: "Progress") -> None:
+def show_next(progress: "Progress") -> None:
     """Where you are, the place to open, and the one command."""
     step, rung = progress.next, progress.current
     if rung is not None and progress.next.rung is not None:
@@ -103,7 +103,7 @@ def run_brief(options: argparse.Namespace) -> int:
     say(_headline(progress))
     say(_bar(progress))
     say()
-    _show_next(progress)
+    show_next(progress)
     for note in _notes(progress):
         row("note", f"[yellow]{note}[/]")
     say("\n[dim]in full: tito status · every command: tito --help[/]")
@@ -161,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
     row("runs", f"milestones: {_milestones(progress)}")
     row("notes", f"reflections: {reflection_words(written)}")
     say()
-    _show_next(progress)
+    show_next(progress)
     for note in _notes(progress):
         row("note", f"[yellow]{note}[/]")
     return 0
