@@ -103,7 +103,8 @@ def test_json_is_the_report(small_tree):
     ("words", "message"),
     [
         ("checkpoint run", "say which: tito checkpoint run 05"),
-        ("staus", "tito has no command 'staus'; did you mean: tito status"),
+        ("staus", "tito: there is no command 'staus'; did you mean: tito status"),
+        ("-x", "tito: there is no option -x; there are: --help, --version, --root"),
         ("module strat 01", "tito module has no action 'strat'; did you mean: tito module start"),
         ("module list --jsn", "tito module list has no option --jsn; did you mean: --json"),
         ("module", "say which: tito module list|start"),
@@ -129,6 +130,25 @@ def test_bad_usage_exits_two_and_says_what_to_do(small_tree, words, message):
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "home"),
+    [
+        ("complete 01", "module complete"),
+        ("reset 01", "module reset"),
+        ("list", "module list"),
+        ("-C . view 01 --path", "module view"),
+        ("hint 01", "checkpoint hint"),
+        ("run 01", "checkpoint run"),
+        ("info 01", "milestone info"),
+        ("doctor", "system doctor"),
+    ],
+)
+def test_an_action_without_its_command_names_it(words, home, capsys):
+    """The first command that has an action of that name is its home."""
+    assert main(words.split()) == 2
+    assert f"did you mean: tito {home}" in capsys.readouterr().err
 
 
 def test_outside_a_tree(tmp_path):

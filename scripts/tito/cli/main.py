@@ -83,13 +83,13 @@ def build_parser(wanted: str | None, *, everything: bool = False) -> Parser:
 
 
 def _wanted(arguments: list[str]) -> str | None:
-    """The command named on the line, found without parsing the rest."""
+    """The word on the line that names the command, found without parsing the rest."""
     words = iter(arguments)
     for word in words:
         if word in ("-C", "--root"):
             next(words, None)  # a folder
         elif not word.startswith("-"):
-            return word if word in COMMANDS else None
+            return word
     return None
 
 
@@ -97,16 +97,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """Parse the line; what no option or argument takes is named with the nearest option."""
     if not arguments:  # nothing to parse: where you are
         return argparse.Namespace(root=None, command=None)
-    parser = build_parser(_wanted(arguments))
+    word = _wanted(arguments)
+    # A word that is no command may be the action of one, which only their parsers know.
+    unknown = word is not None and word not in COMMANDS
+    parser = build_parser(None if unknown else word, everything=unknown)
     options, rest = parser.parse_known_args(arguments)
     if rest:
         at = parser
         for word in (options.command, getattr(options, "action", None)):
             at = at.actions.get(word, at)
-        unknown = next((word for word in rest if word.startswith("-")), rest[0])
-        if unknown.startswith("-"):
-            at.no_option(unknown)
-        raise Usage(f"{at.prog} does not know what to do with {unknown!r}; see: {at.prog} --help")
+        extra = next((word for word in rest if word.startswith("-")), rest[0])
+        if extra.startswith("-"):
+            at.no_option(extra)
+        raise Usage(f"{at.prog} does not know what to do with {extra!r}; see: {at.prog} --help")
     return options
 
 

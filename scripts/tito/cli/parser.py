@@ -81,7 +81,14 @@ class Parser(argparse.ArgumentParser):
             raise Usage(f"{name} cannot be {value!r}; {mend}")
         kind = "command" if action.dest == "command" else "action"
         mend = did_you_mean(str(value), action.choices, before=f"{self.prog} ")
-        raise Usage(f"{self.prog} has no {kind} {value!r}; {mend}")
+        if homes := [name for name, below in self.actions.items() if value in below.actions]:
+            mend = f"did you mean: {self.prog} {homes[0]} {value}"
+        raise Usage(f"{self._lacks(kind)} {value!r}; {mend}")
+
+    def _lacks(self, kind: str) -> str:
+        """The fact of a complaint; the program's own name stands before every complaint."""
+        _, _, words = self.prog.partition(" ")
+        return f"{self.prog} has no {kind}" if words else f"there is no {kind}"
 
     def __init__(self, **how: Any):
         super().__init__(**({"formatter_class": Help} | how))
@@ -108,7 +115,7 @@ class Parser(argparse.ArgumentParser):
         mend = did_you_mean(word.partition("=")[0], self.options)
         if self.passes_on:
             mend += f"; one of the script's own goes after --: {self.prog} NN -- {word}"
-        raise Usage(f"{self.prog} has no option {word}; {mend}")
+        raise Usage(f"{self._lacks('option')} {word}; {mend}")
 
     def _knows(self, word: str) -> bool:
         """Whether a word that begins with a hyphen is one of its options, or short for one."""
