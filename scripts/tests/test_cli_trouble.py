@@ -95,6 +95,20 @@ def test_a_module_that_is_gone_is_brought_back_first(small, say):
     assert "modules/01_tensor/tensor.py is gone" in said
 
 
+def test_a_module_that_was_emptied_is_not_written(small, say):
+    """No stub is left in it, and no step either: whoever reads it says how to bring it back."""
+    file = "modules/01_tensor/tensor.py"
+    say(small, "grade")
+    (small / file).write_text("\n", encoding="utf-8")
+    for words in ("test 01", "module start 01", "module list"):
+        said = say(small, words)[1]
+        assert f"{file}:1: is empty; bring it back with: git checkout HEAD -- {file}" in said, words
+    said = say(small, "")[1]
+    assert "01 tensor: Can I" in said
+    assert "its file is empty" in said
+    assert f"next git checkout HEAD -- {file} {file} is empty; this brings it back" in said
+
+
 def test_without_any_module_nothing_is_all_right(small, say):
     say(small, "grade")
     (small / "modules").rename(small.parent / "gone")

@@ -14,6 +14,7 @@ except ImportError:
         from hashlib import sha256
 
 MISSING = "is missing"
+EMPTY = "is empty"
 # Windows gives no file the place of one that is open elsewhere: an editor reads it, or a scanner.
 TRIES = 40 if os.name == "nt" else 1
 PAUSE = 0.05  # seconds between two of them
@@ -26,6 +27,11 @@ class FileProblem(ValueError):
     def __init__(self, file: str, message: str, mend: str, line: int = 1):
         super().__init__(f"{file}:{line}: {message}; {mend}")
         self.file, self.line, self.message, self.mend = file, line, message, mend
+
+
+def empty(file: str) -> FileProblem:
+    """The problem of a file in which nothing is left."""
+    return FileProblem(file, EMPTY, f"bring it back with: git checkout HEAD -- {file}")
 
 
 def read_bytes(root: Path, relative: str, limit: int = SOURCE_LIMIT) -> bytes:

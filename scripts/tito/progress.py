@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tito.files import MISSING, FileProblem, read_text, text_digest
+from tito.files import EMPTY, MISSING, FileProblem, empty, read_text, text_digest
 from tito.frozen import Frozen, frozen
 from tito.ladder import Checkpoint, Ladder, Milestone
 from tito.markers import BEGIN
@@ -90,6 +90,11 @@ class Rung(NamedTuple):
     def lost(self) -> bool:
         """Whether the module's file is gone, though the tree has had it."""
         return self.problem is not None and self.problem.message == MISSING
+
+    @property
+    def emptied(self) -> bool:
+        """Whether nothing is left in the module's file."""
+        return self.problem is not None and self.problem.message == EMPTY
 
     @property
     def untouched(self) -> bool:
@@ -235,9 +240,12 @@ def _rungs(
     problems: dict[str, FileProblem] = {}
     for rung in ladder.checkpoints:
         try:
-            texts[rung.id] = read_text(root, rung.source)
+            text = texts[rung.id] = read_text(root, rung.source)
         except FileProblem as problem:
             problems[rung.id] = problem
+        else:
+            if not text.strip():
+                problems[rung.id] = empty(rung.source)
     digests = {rung: text_digest(text) for rung, text in texts.items()}
     results = {c.id: c for c in report.checkpoints if c.tests or c.needs_digest} if report else {}
     found = []
@@ -399,8 +407,11 @@ def _at(progress: Progress, rung: Rung) -> Next:
 
 
 def _broken(progress: Progress, rung: Rung, problem: FileProblem) -> Next:
-    """Mend a file that cannot be used; one that is gone comes back from the last commit."""
+    """Mend a file that cannot be used; one that is lost comes back from the last commit."""
     c = rung.checkpoint
+    if rung.emptied:
+        why = f"{problem.file} is empty; this brings it back as it was committed"
+        return Next(f"git checkout HEAD -- {problem.file}", why, c)
     if not rung.lost:
         why = f"{problem.file} {problem.message}; {problem.mend}"
         return Next(f"tito test {c.id}", why, c, problem.file, problem.line)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from tito.files import FileProblem
+from tito.files import FileProblem, empty
 from tito.markers import BEGIN, END
 
 DIRECTIVES = ("default_exp", "export", "test")
@@ -204,8 +204,7 @@ def parse(text: str, file: str) -> ModuleSource:
         FileProblem: For the first malformed directive or marker; names the line and the mend.
     """
     if not text.strip():
-        mend = f"bring it back with: git checkout HEAD -- {file}"
-        raise FileProblem(file, "is empty", mend)
+        raise empty(file)
     lines = tuple(text.split("\n"))
     if lines[-1] == "":
         lines = lines[:-1]

@@ -117,6 +117,9 @@ def run_list(options: argparse.Namespace) -> int:
         style = "dim" if rung.status in ("absent", "not_started") else "default"
         text = f"{c.id} {c.module:<13} {rung_words(rung):<30} {done:>5}  {points:>6}  {needs}"
         say(f"{mark(rung)}  [{style}]{text}[/]")
+    for rung in progress.rungs:
+        if rung.problem:
+            say(f"[red]problem[/]  {quote(str(rung.problem))}")
     return 0
 
 

@@ -97,6 +97,8 @@ def rung_words(rung: "Rung") -> str:
     """The state of a rung in words: its status, how far it is, what changed since."""
     if rung.status == "absent":
         return "not here yet"
+    if rung.emptied:
+        return "its file is empty"
     if rung.result is None:
         if rung.problem is not None:
             return "cannot be read"
