@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tito.cli import main
 from tito.grading.grade import grade
 from tito.grading.snapshot import take
 from tito.ladder import load_ladder
@@ -275,3 +276,17 @@ def test_a_lost_manifest_is_in_the_summary(student):
     assert report.integrity.manifest is None
     assert report.integrity.missing == (MANIFEST_FILE,)
     assert "without its manifest" in summary(report)
+
+
+@pytest.mark.parametrize("words", ["grade", "checkpoint run 00"])
+def test_a_changed_file_is_said_where_it_is_graded(student, capsys, words):
+    """Not only in the summary of a push."""
+    line = ["-C", str(student), *words.split()]
+    with open(student / FEEDBACK, "a", encoding="utf-8") as file:
+        file.write("# mine\n")
+    assert main(line) == 0
+    said = capsys.readouterr().out
+    assert f"integrity  changed: {FEEDBACK}; graded with the released text; see: tito" in said
+    (student / ".git").rename(student.parent / "git of Ada")
+    assert main(line) == 0
+    assert f"changed: {FEEDBACK}; graded as they are; see: tito" in capsys.readouterr().out

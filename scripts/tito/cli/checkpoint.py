@@ -21,7 +21,14 @@ from tito.cli.console import (
 from tito.cli.custom import add_new, say_trouble
 from tito.cli.parser import Usage
 from tito.cli.profile import add_profile
-from tito.cli.running import Follow, add_run_arguments, by_any_id, run_rungs, verdict_line
+from tito.cli.running import (
+    Follow,
+    add_run_arguments,
+    by_any_id,
+    run_rungs,
+    say_integrity,
+    verdict_line,
+)
 from tito.cli.timeline import add_timeline
 from tito.ladder import AnyRung, Ladder, load_ladder
 from tito.render.words import LOOKS
@@ -181,6 +188,7 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
     if options.all:
         say(verdict_line(report))
         say_trouble(report)
+    say_integrity(report)
 
 
 def show_status(options: argparse.Namespace) -> int:

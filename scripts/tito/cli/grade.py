@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tito.cli.actions import shown
 from tito.cli.console import complain, quote, say, say_json_text
-from tito.cli.running import Follow, add_run_arguments, run_rungs, verdict_line
+from tito.cli.running import Follow, add_run_arguments, run_rungs, say_integrity, verdict_line
 from tito.files import write_atomic
 from tito.ladder import AnyRung, load_ladder
 
@@ -87,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
             passed = sum(c.status == "passed" for c in report.custom)
             say(f"custom checkpoints: {passed} of {len(report.custom)} passed")
         say(quote(f"written: {_written(options)}"))
+        say_integrity(report)
     missed = _missed(options, report, required)
     for gate in missed:
         say(f"[red]gate missed[/]  {gate}") if not quiet else None

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tito.cli.actions import add_seed, report_file
-from tito.cli.console import console, quote
+from tito.cli.console import console, quote, say
 from tito.render.escape import one_line
 
 if TYPE_CHECKING:
@@ -104,6 +104,31 @@ def verdict_line(report: "Report") -> str:
         f"[bold]{report.score.points} of {report.score.max} points[/], {level}, "
         f"{passed} of {len(report.checkpoints)} checkpoints passed"
     )
+
+
+def say_integrity(report: "Report") -> None:
+    """Print which course files are not as released, and by which text they were graded."""
+    found = report.integrity
+    kinds = {
+        "changed": found.modified,
+        "missing": found.missing,
+        "not of the course": found.unexpected,
+    }
+    parts = [f"{word}: {_few(paths)}" for word, paths in kinds.items() if paths]
+    left = {*found.modified, *found.missing} - {*found.restored}
+    if found.restored:
+        where = " where the history has it" if left else ""
+        parts.append(f"graded with the released text{where}")
+    elif left:
+        parts.append("graded as they are")
+    if parts:
+        say(f"[yellow]integrity[/]  {quote('; '.join(parts))}; see: tito report integrity")
+
+
+def _few(paths: tuple[str, ...]) -> str:
+    """The first paths of a list, and how many more there are."""
+    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
+    return ", ".join(paths[:3]) + more
 
 
 def by_any_id(report: "Report") -> "dict[str, CheckpointResult | CustomResult]":
