@@ -287,6 +287,43 @@ def test_a_broken_entry_costs_only_the_own_ones(small):
     assert tito(small, "checkpoint", "run", "C1").returncode == 2
 
 
+@pytest.mark.parametrize(
+    ("keys", "line", "key"),
+    [
+        ({"neds": ["01"]}, 11, "unknown key 'neds'"),
+        ({"points": 1.5}, 11, "points must be"),
+        ({"needs": ["77"]}, 10, "needs '77'"),
+        ({"question": "q" * 500}, 9, "the question is over"),
+        ({"name": "mine"}, 8, "the name is taken"),
+    ],
+)
+def test_a_wrong_entry_is_named_with_its_line(root, keys, line, key):
+    """Among others, in the file of a student whose course has one too."""
+    text = (root / LADDER_FILE).read_text(encoding="utf-8") + entry(name="course")
+    others = "# mine\n" + entry() + "\n"
+    with pytest.raises(FileProblem) as caught:
+        parse_own(others + entry(**{"name": "row_sums"} | keys), parse_ladder(text))
+    assert caught.value.line == line
+    assert f"custom {keys.get('name', 'row_sums')!r}" in caught.value.message
+    assert key in caught.value.message
+
+
+def test_a_wrong_entry_is_a_note_of_the_status(small, ladder, capsys):
+    """What it named before is not shown as if it still stood."""
+    create(small, ladder, "row_sums", "Can I?", ("01",), 0)
+    assert main(["-C", str(small), "checkpoint", "run", "row_sums"]) == 0
+    for words in ([], ["status"]):
+        assert main(["-C", str(small), *words]) == 0
+        assert "your own checkpoints cannot" not in capsys.readouterr().out
+    path = small / OWN_FILE
+    path.write_text(path.read_text(encoding="utf-8").replace("needs", "neds"), encoding="utf-8")
+    for words in ([], ["status"]):
+        assert main(["-C", str(small), *words]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        assert "checkpoints/custom.toml:8: custom 'row_sums': unknown key 'neds'" in said
+        assert "row_sums: passed" not in said
+
+
 ONE_TEST = '''
 from checkpoints.feedback import asks, expect
 from tinytorch.core.tensor import Tensor

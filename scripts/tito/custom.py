@@ -32,6 +32,7 @@ from tito.source import parse
 OWN_FILE = "checkpoints/custom.toml"
 OWN_MOST = 20  # checkpoints of a student's own
 QUESTION_MOST = 400  # characters
+_TABLE = re.compile(r"\s*\[\[\s*custom\s*\]\]")
 _LIKE_AN_ID = re.compile(r"c\d+")
 OWN_HEAD = """\
 # Checkpoints of your own, beyond the ladder; make one with: tito checkpoint new NAME
@@ -46,37 +47,55 @@ def parse_own(text: str, ladder: Ladder) -> tuple[Custom, ...]:
     Raises:
         FileProblem: If it cannot be used.
     """
+    before = len(ladder.custom)
     try:
         data = tomllib.loads(text)
         for key in data:
             if key != "custom":
                 raise LadderError(f"unknown table {key!r}; begin each checkpoint with [[custom]]")
-        first = len(ladder.custom) + 1
-        found = build_custom(data.get("custom", []), "", first=first, own=True)
+        found = build_custom(data.get("custom", []), "", first=before + 1, own=True)
         check_custom(ladder, (*ladder.custom, *found), "")
-        _check_size(found)
+        _check_size(found, before)
     except (ValueError, TypeError, RecursionError) as error:  # what hostile TOML makes of a parser
         message = " ".join(str(error).removeprefix(": ").split())[:300]
-        line = _line_of(error, text)
+        line = _line_of(error, text, before)
         raise FileProblem(OWN_FILE, message, "mend it, or remove the file", line) from None
     return found
 
 
-def _line_of(error: Exception, text: str) -> int:
-    """The line of a text that a parser names; 1 where it names none."""
+def _line_of(error: Exception, text: str, before: int) -> int:
+    """The line of a text that an error is about, of which `before` tables stand elsewhere; else 1.
+
+    It is the one that a parser names, or that of a table's key, or that of the table.
+    """
+    if isinstance(error, LadderError) and error.table is not None:
+        return _line_of_key(text, error.table - before, error.key)
     if not isinstance(error, tomllib.TOMLDecodeError):
         return 1
     at = re.search(r"\(at line (\d+), column \d+\)", str(error))
     return int(at[1]) if at else text.count("\n") + 1  # else: at end of document
 
 
-def _check_size(found: tuple[Custom, ...]) -> None:
+def _line_of_key(text: str, table: int, key: str) -> int:
+    """The line of a key in a [[custom]] table, that of the table without one, else 1."""
+    lines = text.split("\n")
+    heads = [n for n, line in enumerate(lines) if _TABLE.match(line)]
+    if not 0 <= table < len(heads):
+        return 1
+    end = heads[table + 1] if table + 1 < len(heads) else len(lines)
+    own = re.compile(rf"""\s*["']?{re.escape(key)}["']?\s*=""")
+    within = (n for n in range(heads[table] + 1, end) if own.match(lines[n]))
+    return next(within, heads[table]) + 1
+
+
+def _check_size(found: tuple[Custom, ...], before: int) -> None:
     """Refuse what no report could hold."""
     if len(found) > OWN_MOST:
         raise LadderError(f"has {len(found)} checkpoints; keep to {OWN_MOST}")
-    for c in found:
+    for n, c in enumerate(found, before):
         if len(c.question) > QUESTION_MOST:
-            raise LadderError(f"custom {c.name!r}: the question is over {QUESTION_MOST} characters")
+            fact = f"the question is over {QUESTION_MOST} characters"
+            raise LadderError(f"custom {c.name!r}: {fact}", n, "question")
 
 
 def read_own(root: Path, ladder: Ladder) -> tuple[Custom, ...]:

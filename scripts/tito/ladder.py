@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +16,14 @@ LONGEST = 50  # minutes of one scheduled run; its job ends at 60
 
 
 class LadderError(ValueError):
-    """The ladder file, or a name looked up in it, is wrong; the message says how to mend it."""
+    """The ladder file, or a name looked up in it, is wrong; the message says how to mend it.
+
+    `table` counts from 0 the table it is about, among those of its kind, and `key` is a key in it.
+    """
+
+    def __init__(self, message: str, table: int | None = None, key: str = ""):
+        super().__init__(message)
+        self.table, self.key = table, key
 
 
 @frozen
@@ -187,24 +195,24 @@ class Ladder(Frozen):
         raise LadderError(f"no module or checkpoint called {name!r}{mend}")
 
 
-def _build(kind: type, row: dict[str, Any], where: str, **given: Any) -> Any:
-    """Make a dataclass from a table, naming unknown and missing keys."""
+def _build(kind: type, row: dict[str, Any], where: str, n: int, **given: Any) -> Any:
+    """Make a dataclass from the table that `n` counts, naming unknown and missing keys."""
     known = {f.name: f for f in fields(kind)}
     for key in row:
         if kind is Custom and key in ("id", "own"):
-            raise LadderError(f"{where}: {key} is not given: it follows from the table's place")
+            fact = f"{key} is not given: it follows from the table's place"
+            raise LadderError(f"{where}: {fact}", n, key)
         if key not in known:
             from difflib import get_close_matches
 
             near = get_close_matches(key, known, n=1)
-            raise LadderError(
-                f"{where}: unknown key {key!r}; did you mean {near[0] if near else list(known)}?"
-            )
+            fact = f"unknown key {key!r}; did you mean {near[0] if near else list(known)}?"
+            raise LadderError(f"{where}: {fact}", n, key)
     frozen = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     try:
         return kind(**frozen, **given)
     except TypeError as error:
-        raise LadderError(f"{where}: {error}") from None
+        raise LadderError(f"{where}: {error}", n) from None
 
 
 def _check(ladder: Ladder, where: str) -> None:
@@ -235,30 +243,39 @@ def _check(ladder: Ladder, where: str) -> None:
 
 def check_custom(ladder: Ladder, custom: tuple[Custom, ...], where: str) -> None:
     """Refuse custom checkpoints whose name, needs or figures cannot be used."""
-    taken: set[str] = set()
-    for c in custom:
-        at = f"{where}: custom {c.name!r}"
-        if not isinstance(c.name, str) or not CUSTOM_NAME.fullmatch(c.name):
-            raise LadderError(
-                f"{at}: a name is 2 to 40 of a-z, 0-9 and _, and begins with a letter"
-            )
-        if c.name in taken:
-            raise LadderError(f"{at}: the name is taken; give each its own")
-        taken.add(c.name)
-        if not isinstance(c.question, str) or not c.question.strip():
-            raise LadderError(f"{at}: the question is empty; say what passing shows")
-        if not isinstance(c.needs, tuple) or not c.needs:
-            raise LadderError(f'{at}: needs is empty; name a rung, such as needs = ["01"]')
-        for need in c.needs:
-            if need not in ladder.by_id:
-                raise LadderError(f"{at} needs {need!r}, no such rung; write two digits")
-        if type(c.points) is not int or not 0 <= c.points <= 100:
-            raise LadderError(f"{at}: points must be a whole number from 0 to 100")
-        if type(c.counts) is not bool or (c.counts and c.own):
-            raise LadderError(f"{at}: only the course's ladder can make a checkpoint count")
-        for seconds in (c.seconds, c.test_seconds):
-            if type(seconds) not in (int, float) or not 0 < seconds <= 600:
-                raise LadderError(f"{at}: seconds must be a number from 0 to 600, not {seconds!r}")
+    for n, c in enumerate(custom):
+        taken = {other.name for other in custom[:n]}
+        for key, fact in _faults(ladder, c, taken):
+            raise LadderError(f"{where}: custom {c.name!r}{fact}", n, key)
+
+
+def _faults(ladder: Ladder, c: Custom, taken: set[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a custom checkpoint: the key, and what to say of it."""
+    if not isinstance(c.name, str) or not CUSTOM_NAME.fullmatch(c.name):
+        yield "name", ": a name is 2 to 40 of a-z, 0-9 and _, and begins with a letter"
+    if c.name in taken:
+        yield "name", ": the name is taken; give each its own"
+    if not isinstance(c.question, str) or not c.question.strip():
+        yield "question", ": the question is empty; say what passing shows"
+    if not isinstance(c.needs, tuple) or not c.needs:
+        yield "needs", ': needs is empty; name a rung, such as needs = ["01"]'
+    for need in c.needs:
+        if need not in ladder.by_id:
+            yield "needs", f" needs {need!r}, no such rung; write two digits"
+    if type(c.points) is not int or not 0 <= c.points <= 100:
+        yield "points", ": points must be a whole number from 0 to 100"
+    if type(c.counts) is not bool or (c.counts and c.own):
+        yield "counts", ": only the course's ladder can make a checkpoint count"
+    for key in ("seconds", "test_seconds"):
+        seconds = getattr(c, key)
+        if type(seconds) not in (int, float) or not 0 < seconds <= 600:
+            yield key, f": {key} must be a number from 0 to 600, not {seconds!r}"
+
+
+def _called(row: dict[str, Any], n: int) -> str:
+    """A custom checkpoint by its name, or by its place from 1 where that is none."""
+    name = row.get("name")
+    return f"custom {name!r}" if isinstance(name, str) else f"custom table {n + 1}"
 
 
 def build_custom(rows: list[dict[str, Any]], where: str, *, first: int, own: bool) -> tuple:
@@ -266,7 +283,9 @@ def build_custom(rows: list[dict[str, Any]], where: str, *, first: int, own: boo
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise LadderError(f"{where}: begin each custom checkpoint with [[custom]]")
     return tuple(
-        _build(Custom, row, f"{where}: custom {n}", id=f"C{first + n}", own=own)
+        _build(
+            Custom, row, f"{where}: {_called(row, n)}", first - 1 + n, id=f"C{first + n}", own=own
+        )
         for n, row in enumerate(rows)
     )
 
@@ -289,7 +308,7 @@ def parse_ladder(text: str, where: str = str(LADDER_FILE)) -> Ladder:
             raise LadderError(f"{where}: unknown table {key!r}; known: {', '.join(known)}")
     rows = {
         key: tuple(
-            _build(kind, row, f"{where}: {key} {n}") for n, row in enumerate(data.get(key, []))
+            _build(kind, row, f"{where}: {key} {n}", n) for n, row in enumerate(data.get(key, []))
         )
         for key, kind in parts.items()
     }

@@ -117,7 +117,8 @@ class Progress(Frozen):
     """Where the student is. `problem` says why a report that is there cannot be used.
 
     `stages`, `tiers` and `milestones` are the report's; without one, those of an empty ladder.
-    `custom` are the checkpoints beyond the ladder, those without a result too.
+    `custom` are the checkpoints beyond the ladder, those without a result too, and
+    `custom_problem` says why the student's own cannot be used.
     `runnable` are the milestones that are unlocked, here, and have no record of a run. `digests`
     has, by id, that of every module as it is now.
     """
@@ -131,6 +132,7 @@ class Progress(Frozen):
     milestones: tuple[MilestoneResult, ...]
     runnable: tuple[Milestone, ...]
     custom: tuple[CustomResult, ...]
+    custom_problem: str
     digests: Mapping[str, str]
 
     @cached_property
@@ -280,21 +282,25 @@ def _runnable(
     )
 
 
-def _custom(root: Path, ladder: Ladder, report: Report | None) -> tuple[CustomResult, ...]:
-    """The custom checkpoints that the tree names, or else those of the report."""
+def _custom(
+    root: Path, ladder: Ladder, report: Report | None
+) -> tuple[tuple[CustomResult, ...], str]:
+    """The custom checkpoints that the tree names, or else those of the report; and what is wrong
+    with the file of the student's own, whose results are then out of date."""
     known = report.custom if report else ()
     if not ladder.custom and not (root / "checkpoints" / "custom.toml").exists():
-        return known
+        return known, ""
     from tito.custom import customs
     from tito.grading.score import score_ladder
 
+    trouble = ""
     try:
         named = customs(root, ladder)
-    except FileProblem:
-        return known  # the report names the problem
+    except FileProblem as problem:
+        named, trouble = ladder.custom, str(problem)
     last = {result.name: result for result in known}
     unknown = {result.name: result for result in score_ladder(ladder, {}, custom=named).custom}
-    return tuple(last.get(c.name, unknown[c.name]) for c in named)
+    return tuple(last.get(c.name, unknown[c.name]) for c in named), trouble
 
 
 def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REPORT) -> Progress:
@@ -321,6 +327,7 @@ def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REP
     else:
         standing = report
     rungs, digests = _rungs(root, ladder, report)
+    custom, custom_problem = _custom(root, ladder, report)
     return Progress(
         ladder=ladder,
         report=report,
@@ -331,7 +338,8 @@ def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REP
         tiers=standing.tiers,
         milestones=standing.milestones,
         runnable=_runnable(root, ladder, standing.milestones),
-        custom=_custom(root, ladder, report),
+        custom=custom,
+        custom_problem=custom_problem,
     )
 
 

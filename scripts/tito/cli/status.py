@@ -53,6 +53,8 @@ def _notes(progress: "Progress") -> list[str]:
     notes = []
     if progress.problem:
         notes.append(f"the report cannot be used: {quote(progress.problem)}")
+    if progress.custom_problem:
+        notes.append(f"your own checkpoints cannot be run: {quote(progress.custom_problem)}")
     if progress.stale and progress.report:
         graded = f"graded {moment(progress.report.generated_at)}"
         notes.append(
