@@ -12,6 +12,7 @@ import pytest
 
 from tito.cli import main
 from tito.files import write_atomic
+from tito.manifest import MANIFEST_FILE
 from tito.report import load_report
 
 GIT = ["git", "-c", "user.name=s", "-c", "user.email=s@example.org"]
@@ -164,6 +165,25 @@ def test_a_damaged_report_is_named_by_whoever_reads_or_replaces_it(small, say):
     assert "report.json cannot be used" in said
     assert "it is begun anew with this run alone; tito grade makes a whole one" in said
     assert load_report(small / "report.json").by_id["00"].status == "passed"
+
+
+def test_a_report_of_a_newer_tito_asks_for_an_update(small, say):
+    """What a release made can take in a newer one; whoever replaces the report says so."""
+    say(small, "checkpoint run 00")
+    report = small / "report.json"
+    newer = report.read_text(encoding="utf-8").replace('_version": 1', '_version": 2', 1)
+    report.write_text(newer, encoding="utf-8")
+    (small / MANIFEST_FILE).parent.mkdir(parents=True, exist_ok=True)
+    (small / MANIFEST_FILE).write_text("{}", encoding="utf-8")
+    said = say(small, "")[1]
+    assert "next tito update" in said
+    assert "written by a newer tito: schema version 2, this one reads 1" in said
+    assert "bring this tree's scripts up to date with: tito update" in said
+    (small / MANIFEST_FILE).unlink()
+    assert "next tito update" not in say(small, "")[1]
+    said = say(small, "module complete 00")[1]
+    assert "report.json cannot be used (written by a newer tito" in said
+    assert "it is begun anew with this run alone; tito grade makes a whole one" in said
 
 
 def test_what_could_not_be_written_is_named_after_the_verdict(small, say):

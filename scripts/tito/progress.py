@@ -18,6 +18,7 @@ from tito.report import (
     CheckpointResult,
     CustomResult,
     MilestoneResult,
+    NewerReport,
     Report,
     ReportError,
     StageResult,
@@ -116,6 +117,8 @@ class Next(NamedTuple):
 class Progress(Frozen):
     """Where the student is. `problem` says why a report that is there cannot be used.
 
+    The tree is `outdated` if a newer release of its tool wrote that report.
+
     `stages`, `tiers` and `milestones` are the report's; without one, those of an empty ladder.
     `custom` are the checkpoints beyond the ladder, those without a result too, and
     `custom_problem` says why the student's own cannot be used.
@@ -126,6 +129,7 @@ class Progress(Frozen):
     ladder: Ladder
     report: Report | None
     problem: str
+    outdated: bool
     rungs: tuple[Rung, ...]
     stages: tuple[StageResult, ...]
     tiers: tuple[TierResult, ...]
@@ -303,6 +307,13 @@ def _custom(
     return tuple(last.get(c.name, unknown[c.name]) for c in named), trouble
 
 
+def _released(root: Path) -> bool:
+    """Whether a tree was made by a release, and can take in a newer one."""
+    from tito.manifest import MANIFEST_FILE
+
+    return (root / MANIFEST_FILE).exists()
+
+
 def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REPORT) -> Progress:
     """Say where the student is.
 
@@ -312,7 +323,7 @@ def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REP
         report: A report at hand, or the file it stands in; one that is missing or damaged gives
             a progress without results, and its `problem` says why.
     """
-    problem = ""
+    problem, outdated = "", False
     if isinstance(report, Path):
         path, report = root / report, None
         if path.exists() or path.is_symlink():
@@ -320,6 +331,7 @@ def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REP
                 report = load_report(path)
             except ReportError as error:
                 problem = str(error).replace(str(path), path.name)
+                outdated = isinstance(error, NewerReport) and _released(root)
     if report is None:
         from tito.grading.score import score_ladder
 
@@ -332,6 +344,7 @@ def load_progress(root: Path, ladder: Ladder, report: Path | Report | None = REP
         ladder=ladder,
         report=report,
         problem=problem,
+        outdated=outdated,
         rungs=rungs,
         digests=digests,
         stages=standing.stages,
@@ -357,6 +370,8 @@ def _first_failure(rung: Rung) -> tuple[str | None, int | None]:
 def _without_report(progress: Progress) -> Next:
     """The next step before anything was graded: begin, or see where you stand."""
     first = progress.current
+    if progress.outdated:
+        return Next("tito update", "the last report is of a newer tito than this tree's scripts")
     if first is None:
         return Next("git checkout HEAD -- modules", "this tree has no modules; bring them back")
     if first.untouched:

@@ -52,6 +52,10 @@ class ReportError(ValueError):
         self.file, self.path, self.fact, self.mend = file, path, fact, mend
 
 
+class NewerReport(ReportError):
+    """A report of a later schema than this tool knows."""
+
+
 def _require(ok: bool, path: str, fact: str) -> None:
     if not ok:
         raise RecordError(path, fact, "the parts of a report must agree")
@@ -504,8 +508,8 @@ def parse_report(text: str, where: str = "report.json") -> Report:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version > SCHEMA_VERSION:
         fact = f"written by a newer tito: schema version {version}, this one reads {SCHEMA_VERSION}"
-        mend = "bring this tree's scripts up to date, then read it again"
-        raise ReportError(where, "$.schema_version", fact, mend)
+        mend = "bring this tree's scripts up to date with: tito update"
+        raise NewerReport(where, "$.schema_version", fact, mend)
     if isinstance(version, int) and version != SCHEMA_VERSION:
         fact = f"of schema version {version}, and this tito reads {SCHEMA_VERSION}"
         raise ReportError(where, "$.schema_version", fact, AGAIN)

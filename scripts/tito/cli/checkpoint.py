@@ -110,7 +110,7 @@ def _told(root: Path, result: "CheckpointResult | CustomResult") -> "list[Failur
     return ordered(found, result.id, result.source, stubs_of(root, result.source))
 
 
-def _last(path: Path) -> "Report | None":
+def last_report(path: Path) -> "Report | None":
     """The report to go on from; one that is missing or cannot be used is begun anew."""
     from tito.report import ReportError, load_report
 
@@ -161,7 +161,7 @@ def run_checkpoints(options: argparse.Namespace) -> int:
     progress = Follow(ladder, rungs, quiet=options.json)
     keep = not options.report and not options.json
     # A report has one seed; results that are put into it are made with that one.
-    last = _last(options.root / REPORT) if keep and not options.all else None
+    last = last_report(options.root / REPORT) if keep and not options.all else None
     try:
         with progress:
             report = run_rungs(options, ladder, rungs, progress, last=last)

@@ -296,7 +296,7 @@ def _checkpoint_step(
     options: argparse.Namespace, ladder: Ladder, c: Checkpoint, label: str
 ) -> bool:
     """Steps 3 and 4: the checkpoint in isolation, the report, and what it unlocked."""
-    from tito.cli.checkpoint import show_checkpoint
+    from tito.cli.checkpoint import REPORT, last_report, show_checkpoint
     from tito.cli.running import Follow
     from tito.grading.grade import grade, new_seed
     from tito.grading.merge import merged
@@ -305,8 +305,8 @@ def _checkpoint_step(
 
     if not (options.root / c.file).is_file():
         raise Usage(f"this tree has no {c.file}")
-    before = load_progress(options.root, ladder)
-    last = before.report
+    last = last_report(options.root / REPORT)
+    before = load_progress(options.root, ladder, last)
     rungs = [rung for rung in _to_run(before, c) if (options.root / rung.file).is_file()]
     # A report has one seed; results that are put into it are made with that one.
     seed = options.seed if options.seed is not None else last.seed if last else new_seed()
@@ -314,7 +314,7 @@ def _checkpoint_step(
         new = grade(options.root, ladder, rungs, seed=seed, progress=follow)
     here = [rung.id for rung in ladder.checkpoints if (options.root / rung.file).is_file()]
     report = merged(ladder, last, new, [rung.id for rung in rungs], here)
-    save_report(report, options.root / "report.json")
+    save_report(report, options.root / REPORT)
     result = report.by_id[c.id]
     passed = result.status == "passed"
     if passed:
