@@ -192,8 +192,19 @@ def test_what_could_not_be_written_is_named_after_the_verdict(small, say):
     status, said = say(small, "checkpoint run 00")
     assert status == 2
     assert "✓ 00 environment: passed" in said
-    assert "report.json: " in said
+    assert "report.json: is a directory; rename it, or remove it" in said
     assert ".tmp" not in said
+
+
+def test_a_directory_in_the_report_s_place_is_called_one(small, say):
+    """No grading mends it: whoever reads the report says what does."""
+    (small / "report.json").mkdir()
+    for words in ("", "status", "grade", "report show", "checkpoint status", "checkpoint run 00"):
+        said = say(small, words)[1]
+        assert "is a directory" in said, words
+        assert "rename it, or remove it" in said, words
+        assert "no report.json yet" not in said, words
+        assert "begun anew" not in said, words
 
 
 def test_an_error_of_writing_names_its_target(tmp_path, monkeypatch):

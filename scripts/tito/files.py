@@ -29,6 +29,9 @@ class FileProblem(ValueError):
         self.file, self.line, self.message, self.mend = file, line, message, mend
 
 
+ASIDE = "rename it, or remove it"  # a directory where a file is to be written
+
+
 def empty(file: str) -> FileProblem:
     """The problem of a file in which nothing is left."""
     return FileProblem(file, EMPTY, f"bring it back with: git checkout HEAD -- {file}")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from tito.files import FileProblem, read_bytes, write_atomic
+from tito.files import ASIDE, FileProblem, read_bytes, write_atomic
 from tito.record import Choice, Items, Match, Number, Record, RecordError, Text, Whole, record
 
 SCHEMA_VERSION = 1
@@ -532,7 +532,8 @@ def load_report(path: Path) -> Report:
     try:
         data = read_bytes(path.parent, path.name, SIZE_LIMIT)
     except FileProblem as problem:
-        raise ReportError(str(path), "", problem.message, AGAIN) from None
+        mend = f"{ASIDE}, then: tito grade" if path.is_dir() else AGAIN
+        raise ReportError(str(path), "", problem.message, mend) from None
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -46,7 +46,7 @@ def _last(options: argparse.Namespace) -> "Report | None":
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
-    if not path.is_file():
+    if not path.exists():
         if options.completed:
             raise Usage(
                 f"no {shown(options.report)} yet shows what passed; make one with: tito grade"

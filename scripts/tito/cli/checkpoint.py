@@ -114,7 +114,7 @@ def last_report(path: Path) -> "Report | None":
     """The report to go on from; one that is missing or cannot be used is begun anew."""
     from tito.report import ReportError, load_report
 
-    if not path.exists():
+    if not path.exists() or path.is_dir():  # nothing can be written in a directory's place
         return None
     try:
         return load_report(path)
@@ -198,7 +198,7 @@ def show_status(options: argparse.Namespace) -> int:
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
-    if not path.is_file():
+    if not path.exists():
         raise Usage(f"no {shown(options.report)} yet; make one with: tito grade")
     try:
         report = load_report(path)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from tito.cli.actions import shown
 from tito.cli.console import complain, quote, say, say_json_text
+from tito.cli.parser import Usage
 from tito.cli.running import Follow, add_run_arguments, run_rungs, say_integrity, verdict_line
-from tito.files import write_atomic
+from tito.files import ASIDE, write_atomic
 from tito.ladder import AnyRung, load_ladder
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     from tito.render import render_all
     from tito.report import dump_report, save_report
 
+    if (options.root / options.report).is_dir():
+        raise Usage(f"{shown(options.report)} is a directory; {ASIDE}, then: tito grade")
     ladder = load_ladder(options.root)
     required = ladder.find(options.require).id if options.require else None
     exports = export_tree(options.root, ladder, present(options.root, ladder))

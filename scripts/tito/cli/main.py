@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _guarded(arguments: list[str]) -> int:
     """Run one command; what is known to go wrong becomes a message."""
     from tito.cli.console import complain, prepare_streams
-    from tito.files import FileProblem
+    from tito.files import ASIDE, FileProblem
     from tito.ladder import LadderError
 
     prepare_streams()
@@ -188,5 +188,8 @@ def _guarded(arguments: list[str]) -> int:
         return 130
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
+        if error.filename and os.path.isdir(error.filename):
+            complain(f"{where}is a directory; {ASIDE}, then type the command again")
+            return 2
         complain(f"{where}{error.strerror or error}; nothing was left half-written")
         return 2

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _load(options: argparse.Namespace) -> Report:
     """Read the report that the options name; one that is missing or broken is bad usage."""
     path = options.root / options.report
-    if not path.is_file():
+    if not path.exists():
         raise Usage(f"no {shown(options.report)} yet; make one with: tito grade")
     try:
         return load_report(path)
