@@ -199,6 +199,21 @@ def test_every_status_names_the_same_next_step(tree, ladder, graded, capsys):
         assert "next  tito module start 02" in shown
 
 
+@pytest.mark.parametrize("text", ["{", None], ids=["damaged", "none"])
+def test_without_a_report_a_hint_goes_by_the_tree(tree, ladder, capsys, text):
+    """The first step still to be written; nothing is claimed of results that nobody knows."""
+    from tito.cli import main
+
+    for rung in ladder.checkpoints[2:]:
+        stripped(tree, rung)
+    if text:
+        (tree / "report.json").write_text(text, encoding="utf-8")
+    assert main(["-C", str(tree), "checkpoint", "hint"]) == 0
+    assert "02 activations, step 1" in capsys.readouterr().out
+    assert main(["-C", str(tree), "checkpoint", "hint", "01"]) == 0
+    assert "01 tensor: nothing is left to write" in capsys.readouterr().out
+
+
 def test_what_waits_for_a_rung_names_the_step_that_tito_names(tree, ladder, graded, capsys):
     """A milestone that is locked and `tito` itself lead to the same command."""
     from tito.cli import main

@@ -153,7 +153,7 @@ def run_hint(options: argparse.Namespace) -> int:
         say_json({"module": place.rung.folder, "step": place.step, "name": place.name,
                   "hints": list(shown), "of": len(known_hints or own)})  # fmt: skip
         return 0
-    _show(place, shown, known_hints or own)
+    _show(place, shown, known_hints or own, graded=progress.report is not None)
     return 0
 
 
@@ -162,6 +162,8 @@ def _rung(options: argparse.Namespace, progress: "Progress") -> "Rung":
     if options.checkpoint:
         return progress.by_id[progress.ladder.find(options.checkpoint).id]
     current = progress.current
+    if progress.report is None:  # no result says what is settled: what is still to be written does
+        current = next((rung for rung in progress.rungs if rung.stubs or rung.problem), current)
     if current is None:
         last = [rung for rung in progress.rungs if rung.here]
 
@@ -207,11 +209,12 @@ def _failed(progress: "Progress", rung: "Rung", test: "Outcome") -> Place:
     return Place(at.checkpoint, step, test.of, line, why, test)
 
 
-def _show(place: Place, shown: tuple[str, ...], known: tuple[str, ...]) -> None:
+def _show(place: Place, shown: tuple[str, ...], known: tuple[str, ...], *, graded: bool) -> None:
     """Where, why, the hints, and how to get the next."""
     c = place.rung
     if place.step is None:
-        say(f"{c.id} {c.module}: nothing fails in the last report and nothing is left to write")
+        failing = "nothing fails in the last report and " if graded else ""
+        say(f"{c.id} {c.module}: {failing}nothing is left to write")
         say(f"a step of your choice: [bold]tito checkpoint hint {c.id} --step 2[/]")
         return
     name = f", {quote(place.name)}" if place.name else ""
