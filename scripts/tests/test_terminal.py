@@ -74,6 +74,15 @@ def test_the_commands_of_every_day(half_way, run, words, colour):
     assert terminal.restored
 
 
+def test_a_rung_of_the_status_is_a_line_on_60_columns(half_way, run, ladder):
+    """With its points at the end of it."""
+    terminal = run(half_way, "status", width=60, height=60)
+    assert terminal.leave() == 0
+    for c in ladder.checkpoints:
+        row = next(r for r in terminal.screen.text.splitlines() if f" {c.id} {c.module} " in r)
+        assert row.rstrip().endswith(f" of {c.points:>2}"), terminal.screen.text
+
+
 @pytest.mark.parametrize("words", ["checkpoint run 00", "test 00", "module complete 00"])
 def test_what_lasts_names_the_test_that_runs(graded_tree, run, ladder, words):
     """It does not wait for the first test to end; Ctrl-C ends it and says where it was."""

@@ -4,13 +4,16 @@ import argparse
 from typing import TYPE_CHECKING
 
 from tito.cli.actions import add_report
-from tito.cli.console import marked, quote, row, say, say_json
+from tito.cli.console import console, marked, quote, row, say, say_json
 from tito.ladder import load_ladder
 from tito.render.words import LOOKS, percent, points_words, rung_words
 
 if TYPE_CHECKING:
     from tito.progress import Progress, Rung
     from tito.reflection import Reflection
+
+
+WIDE = 76  # columns of a rung's line in full
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -170,11 +173,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _line(rung: "Rung") -> str:
-    """One rung of the full list."""
-    c = rung.checkpoint
+    """One rung of the full list; a narrow terminal leaves the checkpoint's name out."""
+    c, out = rung.checkpoint, console()
+    name = "" if out.is_terminal and out.width < WIDE else f"{c.name:<17}"
     points = rung.result.points if rung.result else 0
     style = "dim" if rung.status in ("absent", "not_started") else "default"
-    text = f"{c.id} {c.module:<14}{c.name:<17}{rung_words(rung):<30}{points:>2} of {c.points:>2}"
+    text = f"{c.id} {c.module:<14}{name}{rung_words(rung):<30}{points:>2} of {c.points:>2}"
     return f"  {mark(rung)} [{style}]{text}[/]"
 
 
