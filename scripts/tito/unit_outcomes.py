@@ -12,14 +12,13 @@ from typing import Any, Literal, NamedTuple
 from tito.export import exported_text
 from tito.ladder import Checkpoint, Ladder
 from tito.loops import Loop, down_to_loop, loops_in
-from tito.render.failure import ASKED, HEADLINE, KEYBOARD, last_lines
+from tito.render.failure import ASKED, HEADLINE, KEYBOARD, LOOP, ROUNDS, last_lines
 from tito.report import Failure, Frame
 from tito.source import ModuleSource
 
 NOT_WRITTEN = "not written yet"
 DEPTH = 6  # frames of a traceback
 WAITING = "no test of this module can run until it can be imported"
-LOOP = "does a loop never end? what changes from one round to the next?"
 EXIT = "does the code call exit?"
 
 Status = Literal["passed", "failed", "not_started"]
@@ -189,7 +188,7 @@ def stopped(ended: Stopped, places: Places) -> Failure:
     return Failure(
         fit(f"{what}: {fact}"),
         asked=places.asked(bare),
-        hint=LOOP if ended.late else EXIT,
+        hint=f"{LOOP} {ROUNDS}" if ended.late else EXIT,
         file=file,
         line=line,
         step=places.module.step_of(line) if same else places.step(bare),

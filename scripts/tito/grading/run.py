@@ -24,7 +24,7 @@ from tito.isolation.limits import protect_grader
 from tito.ladder import AnyRung, Checkpoint, Custom, Ladder
 from tito.loops import Loop, down_to_loop, loops_in
 from tito.processes import end_group, workspace
-from tito.render.failure import last_lines, named_after
+from tito.render.failure import LOOP, ROUNDS, last_lines, named_after
 from tito.report import Failure, Frame, Outcome
 from tito.source import ModuleSource, parse
 
@@ -33,8 +33,6 @@ PASSED_ON = tuple("PATH LANG LC_ALL TMPDIR TEMP TMP SYSTEMROOT HOME USERPROFILE"
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 SESSION_MARGIN = 60.0  # seconds for start-up and collection, beyond the checkpoints' own budgets
 MESSAGE_LIMIT = 2000  # characters
-LOOP = "a loop that does not end?"
-ROUNDS = "what changes from one round to the next?"
 ROOM = 1 << 20  # bytes that a session may want in its temporary folder
 RAW_LIMIT = 64 << 20  # bytes of a session's raw report; the ladder's has a half of a million
 LINE_LIMIT = 1 << 20  # bytes of one message of a session

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 LABEL_WIDTH = 10
 HEADLINE = 79  # columns
+LOOP = "does a loop never end?"
+ROUNDS = "what changes from one round to the next?"
 ASKED = "input() was called"
 KEYBOARD = "input() waits for a keyboard, and there is none here: give the value in the code"
 FRAMES = 10  # lines of a traceback that are shown
