@@ -188,7 +188,8 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
     if options.all:
         say(verdict_line(report))
         say_trouble(report)
-    say_integrity(report)
+    if report.integrity.modified:
+        say_integrity(report)
 
 
 def show_status(options: argparse.Namespace) -> int:
