@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from tito.grading.outcome import judge
-from tito.grading.run import NAME_MOST, NEAREST
-from tito.grading.run import _Places as Places
+from tito.grading.places import NAME_MOST, NEAREST, Places
 from tito.isolation.errors import StudentError, WorkerDied, WorkerTimeout, from_report
 from tito.ladder import load_ladder
 from tito.source import ModuleSource

@@ -17,7 +17,7 @@ from tito.deadline import Deadline
 from tito.export import export_one, exported_text, faces
 from tito.files import FileProblem, read_text, write_atomic
 from tito.ladder import Checkpoint, Ladder
-from tito.processes import end_group, workspace
+from tito.processes import end_group, pytest_environment, workspace
 from tito.report import Failure
 from tito.source import ModuleSource, parse
 from tito.unit_outcomes import (
@@ -174,11 +174,9 @@ def run_unit_tests(
 def _command(folder: Path, rung: Checkpoint, arguments: list[str]) -> dict[str, Any]:
     """How to run pytest on the module laid out in a folder: the arguments of a process."""
     command = [sys.executable, "-P", "-m", "pytest", rung.source, "--import-mode=importlib"]
-    environment = os.environ | {
+    environment = pytest_environment() | {
         "PYTHONPATH": str(folder),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        "PYTEST_ADDOPTS": "",
     }
     return {"args": [*command, *arguments], "cwd": folder, "env": environment}
 

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from tito.grading.keeper import bound, keep
 from tito.grading.run import Begun, begin_session, session_environment
+from tito.processes import pytest_environment
 
 # NumPy loads some of itself when it is first used.
 HEAVY = (
@@ -54,7 +55,6 @@ class Standby:
             return
         self.close()
         units = self.kind == "units"
-        environment = os.environ | {"PYTEST_ADDOPTS": "", "PYTHONDONTWRITEBYTECODE": "1"}
         errors = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
         process = subprocess.Popen(
             [
@@ -64,7 +64,7 @@ class Standby:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
-            env=environment if units else session_environment(),
+            env=pytest_environment() if units else session_environment(),
             cwd=tempfile.gettempdir(),
             pass_fds=_lifeline(),
             start_new_session=True,  # Ctrl-C is for the terminal's own process
