@@ -7,7 +7,7 @@ import pytest
 from tito.grading.merge import merged
 from tito.grading.score import Run, score_ladder
 from tito.progress import find_stubs, load_progress, needs_digest
-from tito.report import Outcome, Report, save_report
+from tito.report import NextStep, Outcome, Report, load_report, save_report
 from tito.source import parse
 from tito.strip import strip
 
@@ -184,19 +184,25 @@ def test_a_module_graded_anew_leaves_its_users_to_be_regraded(tree, ladder, grad
     assert "10 changed since; 02, 03 use a module that has been graded anew" in shown
 
 
-def test_every_status_names_the_same_next_step(tree, ladder, graded, capsys):
-    """The report knows no line of a module that was never run; the tree does."""
+def test_every_status_names_the_same_next_command(tree, ladder, graded, capsys):
+    """That of the report knows no line of a module that was never run, and names none."""
     from tito.cli import main
 
     for rung in ladder.checkpoints[2:]:
         stripped(tree, rung)
     graded(["00", "01"])
     step = load_progress(tree, ladder).next
-    for words in ([], ["status"], ["checkpoint", "status"]):
+    for words in ([], ["status"]):
         main(["-C", str(tree), *words])
         shown = capsys.readouterr().out
         assert f"open  {step.file}:{step.line}" in shown
         assert "next  tito module start 02" in shown
+    path, rung = tree / "report.json", ladder.by_id["02"]
+    where = {"file": rung.source, "line": None, "command": "tito checkpoint run 02", "why": "new"}
+    after = NextStep(checkpoint="02", module=rung.module, name=rung.name, **where)
+    save_report(replace(load_report(path), next=after), path)
+    main(["-C", str(tree), "checkpoint", "status"])
+    assert capsys.readouterr().out.endswith("\n\nnext: tito module start 02\n")
 
 
 @pytest.mark.parametrize("text", ["{", None], ids=["damaged", "none"])

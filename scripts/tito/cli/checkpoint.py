@@ -194,8 +194,6 @@ def _show_run(options: argparse.Namespace, report: "Report", rungs: list[AnyRung
 
 def show_status(options: argparse.Namespace) -> int:
     """Print the last report's verdict, checkpoint by checkpoint, and what to do next."""
-    from tito.cli.status import show_next
-    from tito.progress import load_progress
     from tito.report import ReportError, load_report
 
     path = options.root / options.report
@@ -218,8 +216,11 @@ def show_status(options: argparse.Namespace) -> int:
                 if options.detailed:
                     _show_tests(c)
     show_custom(report, detailed=options.detailed)
-    say()
-    show_next(load_progress(options.root, load_ladder(options.root), report))
+    if report.next:
+        rung, where = report.next.checkpoint, f"{report.next.file}:{report.next.line or 1}"
+        begun = report.by_id[rung].status != "not_started"
+        step = f"{where}, then: {report.next.command}" if begun else f"tito module start {rung}"
+        say(f"\nnext: {step}")
     return 0
 
 

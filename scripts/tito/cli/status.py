@@ -83,7 +83,7 @@ def _changes(progress: "Progress") -> str:
     return "; ".join(parts) or "a module changed since"
 
 
-def show_next(progress: "Progress") -> None:
+def _show_next(progress: "Progress") -> None:
     """Where you are, the place to open, and the one command."""
     step, rung = progress.next, progress.current
     if rung is not None and progress.next.rung is not None:
@@ -108,7 +108,7 @@ def run_brief(options: argparse.Namespace) -> int:
     say(_headline(progress))
     say(_bar(progress))
     say()
-    show_next(progress)
+    _show_next(progress)
     for note in _notes(progress):
         row("note", f"[yellow]{note}[/]")
     say("\n[dim]in full: tito status · every command: tito --help[/]")
@@ -166,7 +166,7 @@ def run(options: argparse.Namespace) -> int:
     row("runs", f"milestones: {_milestones(progress)}")
     row("notes", f"reflections: {reflection_words(written)}")
     say()
-    show_next(progress)
+    _show_next(progress)
     for note in _notes(progress):
         row("note", f"[yellow]{note}[/]")
     return 0
