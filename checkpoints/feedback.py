@@ -393,17 +393,12 @@ def _worker_seconds() -> float | None:
     return 0.0 if server is None else server.processor_seconds()
 
 
-def _cost(function: Callable[[], object]) -> float:
+def _cost(wall: float, own: float, before: float | None, after: float | None) -> float:
     """What a call costs, in seconds: of processor time, here and in the worker, if it is known.
 
     Processor time is what a call costs however busy the machine is. A tenth of the wall-clock
     time stands guard beside it: work that was handed to another process is not free.
     """
-    before = _worker_seconds()
-    wall, own = time.perf_counter(), time.process_time()
-    function()
-    wall, own = time.perf_counter() - wall, time.process_time() - own
-    after = _worker_seconds()
     if before is None or after is None:
         return wall
     return max(own + after - before, wall / 10)
@@ -427,8 +422,13 @@ def timed(
     gc.disable()
     try:
         best = float("inf")
+        worker = _worker_seconds()
         for _ in range(repeat):
-            best = min(best, _cost(lambda: function(*arguments, **keywords)))
+            wall, own = time.perf_counter(), time.process_time()
+            function(*arguments, **keywords)
+            wall, own = time.perf_counter() - wall, time.process_time() - own
+            before, worker = worker, _worker_seconds()
+            best = min(best, _cost(wall, own, before, worker))
     finally:
         if was_enabled:
             gc.enable()

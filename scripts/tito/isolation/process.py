@@ -424,9 +424,16 @@ def reset_peak(process: int | None) -> bool:
 
 def _rests(process: int) -> bool:
     """Whether a process waits for something, or is gone."""
-    with contextlib.suppress(OSError), open(f"/proc/{process}/stat", "rb") as file:
-        return file.read().rpartition(b") ")[2][:1] != b"R"
-    return True
+    try:
+        file = os.open(f"/proc/{process}/stat", os.O_RDONLY)
+    except OSError:
+        return True
+    try:
+        return os.read(file, 512).rpartition(b") ")[2][:1] != b"R"
+    except OSError:
+        return True
+    finally:
+        os.close(file)
 
 
 def processor_seconds(process: int | None) -> float | None:
