@@ -129,36 +129,32 @@ def test_a_students_own_code_leaves_nothing_behind(small, ladder):
         assert not (small / "spoilt").exists()
 
 
-def test_a_forged_raw_report_is_its_own_loss(small, ladder):
-    """What the own session writes is read strictly: too many tests, or figures of no test."""
+FORGED = {
+    "too many tests": (
+        "json.dump({'tests': [{'nodeid': 'f.py::t', 'outcome': 'passed'}] * 300}, raw)",
+        "its session gave no usable result",
+    ),
+    "too large to be read": (
+        "raw.truncate(100 << 30)",
+        "more than 67,108,864 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_a_forged_raw_report_is_its_own_loss(small, ladder, name):
+    """What the own session writes is read strictly, and within bounds."""
+    forged, message = FORGED[name]
     create(small, ladder, "forger", "Can I?", ("01",), 0)
     (small / "checkpoints/custom_forger.py").write_text(
-        "import json, os\n"
-        "t = {'nodeid': 'custom_forger.py::t', 'outcome': 'passed'}\n"
-        "with open('raw.json', 'w') as file:\n    json.dump({'tests': [t] * 300}, file)\n"
-        "os._exit(0)\n",
+        f"import json, os\nwith open('raw.json', 'w') as raw:\n    {forged}\nos._exit(0)\n",
         encoding="utf-8",
     )
     done = tito(small, "grade", "--seed", "2")
     assert done.returncode == 0, done.stderr
     report = load_report(small / "report.json")
     assert (report.score.points, report.custom[0].status) == (8, "error")
-
-
-def test_a_raw_report_without_measure_is_its_own_loss(small, ladder):
-    """It is not even read."""
-    create(small, ladder, "flood", "Can I?", ("01",), 0)
-    (small / "checkpoints/custom_flood.py").write_text(
-        "import os\n"
-        "with open('raw.json', 'w') as file:\n    file.truncate(100 << 30)\n"
-        "os._exit(0)\n",
-        encoding="utf-8",
-    )
-    done = tito(small, "grade", "--seed", "2")
-    assert done.returncode == 0, done.stderr
-    report = load_report(small / "report.json")
-    assert (report.score.points, report.custom[0].status) == (8, "error")
-    assert "more than 67,108,864 bytes" in report.custom[0].message
+    assert message in report.custom[0].message
 
 
 MESSAGE = {"rung": "C1", "test": "test_one", "status": "running", "tests": 2}

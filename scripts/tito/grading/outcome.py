@@ -117,6 +117,37 @@ def _absent(error: BaseException, of: str) -> dict[str, Any]:
     return _missing(f"{kind}.{name}", "there is no such method or attribute", MEMBER)
 
 
+def _frames(error: BaseException) -> list[dict[str, Any]]:
+    """The student's lines that an exception passed through, the outermost first."""
+    return [
+        {"file": frame.file, "line": frame.line, "function": frame.function}
+        for frame in getattr(error, "frames", ())
+    ]
+
+
+def _raised(error: StudentError, of: str) -> tuple[str, dict[str, Any]]:
+    """The status of a test in which the student's code raised, and what to say about it."""
+    told = f"{error.remote_type}: {error}".removesuffix(": ")
+    parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": _frames(error)}
+    asks = error.remote_type == "EOFError" and str(error) == NO_INPUT
+    parts["hint"] = KEYBOARD if asks else HINTS.get(error.remote_type)
+    if error.remote_type in ("TypeError", "AttributeError") and "None" in str(error):
+        parts["hint"] = NOTHING
+    if isinstance(error, AttributeError):
+        parts |= _absent(error, of)
+    if rule := _RULE.fullmatch(str(error)):
+        fact = f"{rule['name']}: its rule must return an array of numbers, got {rule['got']}"
+        parts |= {"headline": fit(fact), "got": "", "rule": rule["name"]}
+    if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
+        parts |= _import(ASKED if asks else str(error))
+        parts["hint"] = KEYBOARD if asks else parts["hint"]
+        if lost := _NOT_THERE.match(str(error)):
+            fact = f"module {lost['module']} has no such name"
+            parts |= _missing(lost["name"], fact, SPELLING, lost["module"])
+        return "error", parts
+    return ("failed" if error.kind in ("raised", "unsendable") else "error"), parts
+
+
 def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
     """The status of a test that raised, and what to say about it.
 
@@ -128,10 +159,7 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
         A status (failed, not_started, error or timeout) and named parts: headline, asked,
         expected, got, hint, traceback; of a missing name also that name and its module.
     """
-    frames = [
-        {"file": frame.file, "line": frame.line, "function": frame.function}
-        for frame in getattr(error, "frames", ())
-    ]
+    frames = _frames(error)
     if isinstance(error, Mismatch):
         names = ("call", "asked", "expected", "got", "detail", "hint")
         parts = {name: getattr(error, name) for name in names}
@@ -153,25 +181,7 @@ def judge(error: BaseException, of: str) -> tuple[str, dict[str, Any]]:
     if isinstance(error, NotImplementedError):
         return "not_started", _stub(error, of) | {"traceback": frames}
     if isinstance(error, StudentError):
-        told = f"{error.remote_type}: {error}".removesuffix(": ")
-        parts = {"headline": fit(f"{of}: raised {told}"), "got": told, "traceback": frames}
-        asks = error.remote_type == "EOFError" and str(error) == NO_INPUT
-        parts["hint"] = KEYBOARD if asks else HINTS.get(error.remote_type)
-        if error.remote_type in ("TypeError", "AttributeError") and "None" in str(error):
-            parts["hint"] = NOTHING
-        if isinstance(error, AttributeError):
-            parts |= _absent(error, of)
-        if rule := _RULE.fullmatch(str(error)):
-            fact = f"{rule['name']}: its rule must return an array of numbers, got {rule['got']}"
-            parts |= {"headline": fit(fact), "got": "", "rule": rule["name"]}
-        if error.kind in ("import", "syntax") or error.remote_type in IMPORT_ERRORS:
-            parts |= _import(ASKED if asks else str(error))
-            parts["hint"] = KEYBOARD if asks else parts["hint"]
-            if lost := _NOT_THERE.match(str(error)):
-                fact = f"module {lost['module']} has no such name"
-                parts |= _missing(lost["name"], fact, SPELLING, lost["module"])
-            return "error", parts
-        return ("failed" if error.kind in ("raised", "unsendable") else "error"), parts
+        return _raised(error, of)
     fact = str(error)
     if inside := _INSIDE.match(fact):
         fact = f"expected plain numbers, got a {inside['kind']}"
